@@ -1,0 +1,52 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files that are either old or new, never half: written beside, synced, renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+
+def sync_directory(path):
+    """Make renames inside ``path`` survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path, content, mode=0o644, uid=-1, gid=-1):
+    """Replace the file at ``path`` with ``content``; owner and mode are right before the name is.
+
+    :param content: bytes.
+    """
+    beside = f"{path}.{secrets.token_hex(4)}.tmp"
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchown(stream.fileno(), uid, gid)
+            os.fchmod(stream.fileno(), mode)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+    sync_directory(os.path.dirname(path))
+
+
+def link_atomically(path, target):
+    """Make ``path`` a symbolic link to ``target``, replacing the link that is there."""
+    beside = f"{path}.{secrets.token_hex(4)}.tmp"
+    os.symlink(target, beside)
+    try:
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+    sync_directory(os.path.dirname(path))

@@ -1,0 +1,22 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The boundary between Ansible and the topics: one ``except``, one ``fail_json``."""
+
+from __future__ import annotations
+
+from .errors import OpsError
+
+
+def run(module, action):
+    """Call ``action(module)`` and exit with the dict it returns.
+
+    :param module: an ``AnsibleModule``.
+    :param action: a function from the module to its result; raises :class:`OpsError` to refuse.
+    """
+    try:
+        result = action(module)
+    except OpsError as error:
+        module.fail_json(msg=str(error), failure=error.as_dict())
+    module.exit_json(**result)

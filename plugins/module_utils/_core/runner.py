@@ -1,0 +1,80 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Commands, run as root or as the service account, with secrets kept off the command line."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+
+from .errors import OpsError
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a command left: exit status (124 for a time-out), standard output and error as text."""
+
+    rc: int
+    out: str
+    err: str
+
+    @property
+    def ok(self):
+        return self.rc == 0
+
+
+class Runner:
+    """Runs commands; tests inject an object with the same ``run``."""
+
+    def run(self, argv, stdin="", account=None, env=None, timeout=60):
+        """Run ``argv`` without a shell.
+
+        :param argv: the command as a list of strings. Never put a secret in it: every user of the host can read it.
+        :param stdin: text for its standard input.
+        :param account: name of the account to run it as; ``None`` stays who we are.
+        :param env: the whole environment besides PATH and LANG; nothing is inherited.
+        :param timeout: seconds after which it is killed and ``rc`` is 124.
+        :raises OpsError: when the command or the account does not exist.
+        """
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+        environment.update(env or {})
+        try:
+            done = subprocess.run(
+                argv,
+                input=stdin,
+                capture_output=True,
+                check=False,
+                encoding="utf-8",
+                errors="replace",
+                env=environment,
+                cwd="/",
+                timeout=timeout,
+                **_identity(account),
+            )
+        except subprocess.TimeoutExpired as expired:
+            return Completed(124, _text(expired.stdout), _text(expired.stderr) or f"no answer in {timeout} s")
+        except FileNotFoundError as missing:
+            raise OpsError(f"command not found: {argv[0]}", kind="command", argv=argv) from missing
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def _identity(account):
+    if account is None:
+        return {}
+    try:
+        entry = pwd.getpwnam(account)
+    except KeyError as missing:
+        raise OpsError(f"account {account!r} does not exist on this host", kind="account") from missing
+    if entry.pw_uid == os.geteuid():
+        return {}
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(account, entry.pw_gid)}
+
+
+def _text(output):
+    if isinstance(output, bytes):
+        return output.decode("utf-8", "replace")
+    return output or ""
