@@ -1,0 +1,37 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  health:
+    description:
+      - What counts as healthy. The roles pass C(__erlmcp_health), composed from the variables of role C(erlmcp).
+    type: dict
+    default: {}
+    suboptions:
+      url:
+        description: Health endpoint, as seen from the node's host. Without it HTTP is not asked.
+        type: str
+      status_key:
+        description: Key of the JSON answer that holds the verdict. Empty accepts every answer with status 200.
+        type: str
+        default: status
+      status_value:
+        description: Value of that key on a healthy node.
+        type: str
+        default: healthy
+      required_level:
+        description: The level that must answer.
+        type: str
+        choices: [http, ping, process]
+        default: http
+      request_timeout_seconds:
+        description: How long one HTTP request may take. A request that times out counts as unhealthy.
+        type: int
+        default: 5
+"""

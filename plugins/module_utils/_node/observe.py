@@ -1,0 +1,178 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is true of a node now: unit, health, members, and whether what runs is what is on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+
+from .._core.errors import OpsError
+from .._core.slots import Slots
+from .._erlang.node import Node, Unreachable, function_name
+from .health import Answer, ask_http, judge
+from .unit import Unit
+
+CONFIG_FILES = ("sys.config", "vm.args", "env.sh")
+
+_FIGURES = """
+{Total, Processes} = {erlang:memory(total), erlang:memory(processes)},
+[{node, node()},
+ {otp, erlang:system_info(otp_release)},
+ {erts, erlang:system_info(version)},
+ {uptime_seconds, element(1, erlang:statistics(wall_clock)) div 1000},
+ {memory_bytes, Total}, {memory_processes_bytes, Processes},
+ {processes, erlang:system_info(process_count)}, {process_limit, erlang:system_info(process_limit)},
+ {ports, erlang:system_info(port_count)}, {port_limit, erlang:system_info(port_limit)},
+ {schedulers, erlang:system_info(schedulers_online)}, {run_queue, erlang:statistics(run_queue)},
+ {applications, [{A, V} || {A, _, V} <- application:which_applications()]},
+ {members, lists:sort([node() | nodes()])}]
+"""
+
+
+class Observer:
+    """Reads one node; changes nothing, so it runs for real in check mode.
+
+    :param spec: the ``node`` option of a module.
+    :param health: its ``health`` option.
+    :param runner: a :class:`Runner`.
+    """
+
+    def __init__(self, spec, health, runner):
+        self.spec = spec
+        self.health_options = health
+        self.node = Node(spec, runner)
+        self.unit = Unit(spec["service"], runner)
+        self.releases = Slots(spec["install_dir"], "releases")
+        self.configs = Slots(spec["config_dir"], "sets")
+
+    def observe(self, connections_function=None):
+        """Return the node's state as the dict that ``node_info`` documents."""
+        unit = self.unit.state()
+        releases, configs = self.releases.state(), self.configs.state()
+        figures, health = self._ask(unit)
+        running_release = self._recorded("started.release")
+        state = {
+            "name": self.node.name,
+            "running": unit.running,
+            "pid": unit.pid or None,
+            "unit": {
+                "active": unit.active,
+                "sub": unit.sub,
+                "result": unit.result,
+                "enabled": unit.enabled,
+                "automatic_restarts": unit.restarts,
+                "needs_daemon_reload": unit.needs_reload,
+            },
+            "release": {
+                "running": os.path.basename(running_release) if unit.running and running_release else None,
+                "current": releases.current,
+                "next": releases.next,
+                "previous": releases.previous,
+            },
+            "config": {"current": configs.current, "next": configs.next, "previous": configs.previous},
+            "health": health,
+            "figures": figures,
+            "members": sorted(figures.get("members", [])),
+            "restart_required": self._reasons(unit, releases, configs, running_release),
+        }
+        if connections_function and figures:
+            state["figures"]["connections"] = self._connections(connections_function)
+        return state
+
+    def observe_until(self, good, timeout, **options):
+        """Observe until ``good(state)`` or for ``timeout`` seconds; return the last state either way."""
+        deadline = time.monotonic() + timeout
+        while True:
+            state = self.observe(**options)
+            if good(state) or time.monotonic() >= deadline:
+                return state
+            time.sleep(0.5)
+
+    def _ask(self, unit):
+        if not unit.running:
+            process = Answer("process", "absent", f"{self.unit.name} is {unit.active} ({unit.sub})")
+            return {}, judge([process], self.health_options["required_level"])
+        answers = [ask_http(self.health_options)]
+        try:
+            figures = dict(self.node.evaluate(_FIGURES.strip()))
+            figures["applications"] = {str(name): version for name, version in figures["applications"]}
+            answers.append(Answer("ping", "ok", f"{self.node.name} answers over distribution"))
+        except Unreachable as error:
+            figures = {}
+            answers.append(Answer("ping", "absent", str(error)))
+        answers.append(Answer("process", "ok", f"{self.unit.name} is active, process {unit.pid}"))
+        return figures, judge(answers, self.health_options["required_level"])
+
+    def _connections(self, function):
+        called, count = self.node.call_if_exported(function)
+        return count if called else None
+
+    def _reasons(self, unit, releases, configs, running_release):
+        if not unit.running:
+            return ["stopped"]
+        current_release = self.releases.path(releases.current) if releases.current else None
+        changed = {
+            "release": releases.next is not None or running_release != current_release,
+            "config": configs.next is not None or self._recorded("started.config") != self.config_digest(),
+            "unit": unit.needs_reload or self._recorded("started.unit") != self.unit.definition_digest(),
+        }
+        return [reason for reason, is_changed in changed.items() if is_changed]
+
+    def config_digest(self):
+        """SHA-256 over the config set a start would use; the unit records the same when it starts."""
+        digest = hashlib.sha256()
+        for name in CONFIG_FILES:
+            path = os.path.join(self.spec["config_dir"], name)
+            if os.path.exists(path):
+                with open(path, "rb") as stream:
+                    digest.update(stream.read())
+        return digest.hexdigest()
+
+    def _recorded(self, name):
+        try:
+            with open(os.path.join(self.spec["run_dir"], name), encoding="utf-8") as stream:
+                return stream.read().strip()
+        except FileNotFoundError:
+            return None
+
+
+def members_missing(state, expected):
+    """Names in ``expected`` that this node does not see."""
+    return sorted(set(expected) - set(state["members"]))
+
+
+def node_info(module, runner):
+    """The module ``node_info``."""
+    options = module.params
+    if options["connections_function"]:
+        function_name(options["connections_function"])
+    observer = Observer(options["node"], options["health"], runner)
+    expected = options["expect_members"]
+
+    def good(state):
+        return state["health"]["healthy"] and not members_missing(state, expected)
+
+    state = observer.observe_until(
+        good, options["wait_seconds"], connections_function=options["connections_function"]
+    )
+    missing = members_missing(state, expected)
+    if options["assert_healthy"] and not good(state):
+        raise OpsError(
+            unhealthy_message(state, missing), kind="health", state=json.loads(json.dumps(state, default=str))
+        )
+    return {"changed": False, "missing_members": missing, **state}
+
+
+def unhealthy_message(state, missing):
+    """Say what is wrong with a node in one sentence."""
+    problems = []
+    if not state["health"]["healthy"]:
+        problems.append(f"is not healthy: {state['health']['detail']}")
+    if missing:
+        problems.append(f"does not see {', '.join(missing)}; it sees {', '.join(state['members']) or 'nobody'}")
+    return f"{state['name']} {' and '.join(problems)}"

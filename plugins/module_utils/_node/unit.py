@@ -1,0 +1,111 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The systemd unit as a value, and the few verbs a restart needs."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from dataclasses import dataclass
+
+from .._core.errors import OpsError
+
+_PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "MainPID",
+    "NRestarts",
+    "ExecMainStatus",
+    "NeedDaemonReload",
+    "UnitFileState",
+)
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """What ``systemctl show`` says of the unit."""
+
+    load: str = "not-found"
+    active: str = "inactive"
+    sub: str = "dead"
+    result: str = "success"
+    pid: int = 0
+    restarts: int = 0
+    exit_status: int = 0
+    needs_reload: bool = False
+    enabled: bool = False
+
+    @property
+    def running(self):
+        return self.active in ("active", "reloading", "deactivating") and self.pid > 0
+
+    @property
+    def settled_down(self):
+        """Whether systemd has given up on it, or will not start it by itself."""
+        return self.active in ("failed", "inactive")
+
+
+class Unit:
+    """``<service>.service`` on this host."""
+
+    def __init__(self, service, runner):
+        self.service = service
+        self.runner = runner
+
+    @property
+    def name(self):
+        return f"{self.service}.service"
+
+    def state(self):
+        done = self.runner.run(["systemctl", "show", self.name, "-p", ",".join(_PROPERTIES)])
+        if not done.ok:
+            raise OpsError(f"systemctl show {self.name} failed: {done.err.strip()}", kind="systemd")
+        values = dict(line.split("=", 1) for line in done.out.splitlines() if "=" in line)
+        return UnitState(
+            load=values.get("LoadState", "not-found"),
+            active=values.get("ActiveState", "inactive"),
+            sub=values.get("SubState", "dead"),
+            result=values.get("Result", "success"),
+            pid=int(values.get("MainPID") or 0),
+            restarts=int(values.get("NRestarts") or 0),
+            exit_status=int(values.get("ExecMainStatus") or 0),
+            needs_reload=values.get("NeedDaemonReload") == "yes",
+            enabled=values.get("UnitFileState") == "enabled",
+        )
+
+    def reload_definitions(self):
+        self._systemctl(["daemon-reload"], 60)
+
+    def start(self, timeout):
+        # A unit that used up its start limit refuses every start until this is said.
+        self.runner.run(["systemctl", "reset-failed", self.name])
+        self._systemctl(["start", "--no-block", self.name], timeout)
+
+    def stop(self, timeout):
+        self._systemctl(["stop", self.name], timeout)
+
+    def journal(self, lines=30):
+        """The unit's last lines, for a failure's message."""
+        done = self.runner.run(
+            ["journalctl", "--no-pager", "--output=cat", "-n", str(lines), "-u", self.name], timeout=30
+        )
+        return done.out.strip()
+
+    def definition_digest(self):
+        """SHA-256 over the unit and its drop-ins as they are on disk; the unit records the same when it starts."""
+        digest = hashlib.sha256()
+        for path in [f"/etc/systemd/system/{self.name}", *sorted(glob.glob(f"/etc/systemd/system/{self.name}.d/*.conf"))]:
+            if os.path.exists(path):
+                with open(path, "rb") as stream:
+                    digest.update(stream.read())
+        return digest.hexdigest()
+
+    def _systemctl(self, arguments, timeout):
+        done = self.runner.run(["systemctl", *arguments], timeout=timeout)
+        if not done.ok:
+            raise OpsError(f"systemctl {' '.join(arguments)} failed: {done.err.strip()}", kind="systemd")

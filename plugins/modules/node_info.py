@@ -1,0 +1,139 @@
+#!/usr/bin/python
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_info
+short_description: Tell what is true of an erlmcp node now
+version_added: 0.1.0
+description:
+  - Reports whether the node runs, is healthy and sees its cluster, and whether what runs differs from what is on disk.
+  - Health is asked in levels, HTTP first, then a ping over Erlang distribution, then process and unit. A level where
+    nothing listens hands over to the next; a level that answers "not healthy" is final.
+  - The node is asked through the release's own C(erl_call), which reads the cookie from the account's
+    C(.erlang.cookie), so the cookie is on no command line.
+author:
+  - erlmcp.ops contributors (@erlmcp)
+extends_documentation_fragment:
+  - erlmcp.ops.attributes.read_only
+  - erlmcp.ops.node
+  - erlmcp.ops.health
+options:
+  expect_members:
+    description: Node names that this node must see, itself included or not.
+    type: list
+    elements: str
+    default: []
+  wait_seconds:
+    description: How long to wait until the node is healthy and sees O(expect_members). V(0) asks once.
+    type: int
+    default: 0
+  assert_healthy:
+    description: Fail when the node is not healthy, or does not see O(expect_members), after O(wait_seconds).
+    type: bool
+    default: false
+  connections_function:
+    description: Function that counts the open connections, like C(erlmcp_admin:connection_count/0). A release that
+      lacks it gives RV(figures.connections=null).
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Ask every node
+  erlmcp.ops.node_info:
+    node: "{{ __erlmcp_node }}"
+    health: "{{ __erlmcp_health }}"
+  register: node
+
+- name: Require a healthy node that sees two others within a minute
+  erlmcp.ops.node_info:
+    node:
+      name: erlmcp@node1.example.com
+      home_dir: /etc/erlmcp/home
+    health:
+      url: http://127.0.0.1:8080/health
+    expect_members: [erlmcp@node2.example.com, erlmcp@node3.example.com]
+    wait_seconds: 60
+    assert_healthy: true
+"""
+
+RETURN = r"""
+name:
+  description: Erlang node name.
+  type: str
+  returned: always
+running:
+  description: Whether the unit is active and has a process.
+  type: bool
+  returned: always
+pid:
+  description: Main process of the unit, or null.
+  type: int
+  returned: always
+unit:
+  description: State of the systemd unit (C(active), C(sub), C(result), C(enabled), C(automatic_restarts),
+    C(needs_daemon_reload)).
+  type: dict
+  returned: always
+release:
+  description: Version that runs (C(running)), and the slots C(current), C(next), C(previous).
+  type: dict
+  returned: always
+config:
+  description: Config sets in the slots C(current), C(next), C(previous).
+  type: dict
+  returned: always
+health:
+  description: C(healthy), the C(level) that answered (C(http), C(ping), C(process) or null) and its C(detail).
+  type: dict
+  returned: always
+figures:
+  description: Figures of the virtual machine (bytes, counts, limits, versions); empty when the node does not answer.
+  type: dict
+  returned: always
+members:
+  description: Node names that this node sees, itself included.
+  type: list
+  elements: str
+  returned: always
+missing_members:
+  description: Those of O(expect_members) that it does not see.
+  type: list
+  elements: str
+  returned: always
+restart_required:
+  description: Why the node has to be restarted or started, out of C(stopped), C(release), C(config) and C(unit). Read
+    from the node, so it is still true after a play that died.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.node_spec import NODE_SPEC
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.health import HEALTH_SPEC
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import node_info
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            **NODE_SPEC,
+            **HEALTH_SPEC,
+            "expect_members": {"type": "list", "elements": "str", "default": []},
+            "wait_seconds": {"type": "int", "default": 0},
+            "assert_healthy": {"type": "bool", "default": False},
+            "connections_function": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    run(module, lambda module: node_info(module, Runner()))
+
+
+if __name__ == "__main__":
+    main()
