@@ -55,7 +55,7 @@ class Observer:
         unit = self.unit.state()
         releases, configs = self.releases.state(), self.configs.state()
         figures, health = self._ask(unit)
-        running_release = self._recorded("started.release")
+        running_release = os.path.basename(self._recorded("started.release") or "") or None
         state = {
             "name": self.node.name,
             "running": unit.running,
@@ -69,7 +69,7 @@ class Observer:
                 "needs_daemon_reload": unit.needs_reload,
             },
             "release": {
-                "running": os.path.basename(running_release) if unit.running and running_release else None,
+                "running": running_release if unit.running else None,
                 "current": releases.current,
                 "next": releases.next,
                 "previous": releases.previous,
@@ -115,9 +115,8 @@ class Observer:
     def _reasons(self, unit, releases, configs, running_release):
         if not unit.running:
             return ["stopped"]
-        current_release = self.releases.path(releases.current) if releases.current else None
         changed = {
-            "release": releases.next is not None or running_release != current_release,
+            "release": releases.next is not None or running_release != releases.current,
             "config": configs.next is not None or self._recorded("started.config") != self.config_digest(),
             "unit": unit.needs_reload or self._recorded("started.unit") != self.unit.definition_digest(),
         }

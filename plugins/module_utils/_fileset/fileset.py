@@ -1,0 +1,211 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A set of directories, files and links as data: observed, planned, and laid down in one round trip."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+
+from .._core.errors import OpsError
+from .._core.files import link_atomically, write_atomically
+
+_TYPES = {"directory": stat.S_IFDIR, "file": stat.S_IFREG, "link": stat.S_IFLNK}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is at a path: ``kind`` is directory, file, link, other or ``None`` for nothing."""
+
+    kind: str | None = None
+    content: bytes | None = None
+    target: str | None = None
+    mode: int | None = None
+    owner: str | None = None
+    group: str | None = None
+
+
+def check(entries):
+    """Refuse a set that cannot be meant.
+
+    :raises OpsError: naming the path.
+    """
+    seen = set()
+    for entry in entries:
+        path = entry["path"]
+        if not os.path.isabs(path) or os.path.normpath(path) in ("/", "//"):
+            raise OpsError(f"fileset: {path!r} is not an absolute path below /", kind="input", path=path)
+        if path in seen:
+            raise OpsError(f"fileset: {path} stands twice in the set", kind="input", path=path)
+        seen.add(path)
+        wanted = {"file": wanted_content(entry), "link": entry["target"]}
+        if entry["state"] in wanted and wanted[entry["state"]] is None:
+            needed = "content or secret" if entry["state"] == "file" else "target"
+            raise OpsError(f"fileset: {path} needs {needed}", kind="input", path=path)
+
+
+def wanted_content(entry):
+    """Return the wanted bytes of a file entry, or ``None``."""
+    text = entry["secret"] if entry["secret"] is not None else entry["content"]
+    return None if text is None else text.encode("utf-8")
+
+
+def observe(path):
+    """Look at ``path`` without following a link there."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Observed()
+    kind = next((name for name, bits in _TYPES.items() if stat.S_IFMT(status.st_mode) == bits), "other")
+    content = target = None
+    if kind == "file":
+        with open(path, "rb") as stream:
+            content = stream.read()
+    elif kind == "link":
+        target = os.readlink(path)
+    return Observed(
+        kind, content, target, stat.S_IMODE(status.st_mode), _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid)
+    )
+
+
+def plan(entry, observed):
+    """Say what differs between an entry and what is there.
+
+    :return: set of ``kind``, ``content``, ``target``, ``mode``, ``owner``, ``group``; empty when nothing differs.
+    :raises OpsError: when what is there must not be replaced.
+    """
+    path, state = entry["path"], entry["state"]
+    if state == "absent":
+        if observed.kind == "directory":
+            raise OpsError(f"{path} is a directory; only files and links are removed", kind="conflict", path=path)
+        return {"kind"} if observed.kind else set()
+    if observed.kind not in (None, state):
+        if state == "directory" or observed.kind in ("directory", "other"):
+            raise OpsError(
+                f"{path} must be a {state}, and a {observed.kind} is there; move it away", kind="conflict", path=path
+            )
+        return {"kind"}
+    if observed.kind is None:
+        return {"kind"}
+    if state == "link":
+        return {"target"} if observed.target != entry["target"] else set()
+    differs = {
+        name
+        for name, wanted, found in (
+            ("mode", int(entry["mode"], 8), observed.mode),
+            ("owner", entry["owner"], observed.owner),
+            ("group", entry["group"], observed.group),
+        )
+        if wanted != found
+    }
+    if state == "file" and observed.content != wanted_content(entry):
+        if entry["refuse_change"]:
+            raise OpsError(f"{path} is there with other content. {entry['refuse_change']}", kind="conflict", path=path)
+        differs.add("content")
+    return differs
+
+
+def diff(entry, observed, differs):
+    """Return one before/after pair for Ansible's ``diff``; a secret's content is never in it."""
+    label = entry["path"]
+    if entry["state"] == "file" and entry["secret"] is None and (differs & {"kind", "content"}):
+        return {
+            "before": _text(observed.content),
+            "after": _text(wanted_content(entry)),
+            "before_header": label,
+            "after_header": label,
+        }
+    return {
+        "before": f"{label}: {_describe(observed)}\n",
+        "after": f"{label}: {_describe_wanted(entry)}{_changed_secret(entry, differs)}\n",
+        "before_header": label,
+        "after_header": label,
+    }
+
+
+def apply(entry, differs):
+    """Carry out what :func:`plan` found."""
+    path, state = entry["path"], entry["state"]
+    try:
+        if state == "absent":
+            os.unlink(path)
+        elif state == "link":
+            link_atomically(path, entry["target"])
+        else:
+            uid, gid = _ids(entry)
+            mode = int(entry["mode"], 8)
+            if state == "directory":
+                if "kind" in differs:
+                    os.makedirs(path, mode=0o755, exist_ok=True)
+                os.chown(path, uid, gid)
+                os.chmod(path, mode)
+            else:
+                write_atomically(path, wanted_content(entry), mode, uid, gid)
+    except OSError as error:
+        raise OpsError(f"{path}: {error.strerror}", kind="io", path=path) from error
+
+
+def _ids(entry):
+    try:
+        return pwd.getpwnam(entry["owner"]).pw_uid, grp.getgrnam(entry["group"]).gr_gid
+    except KeyError as missing:
+        raise OpsError(
+            f"{entry['path']}: account {entry['owner']!r} or group {entry['group']!r} does not exist on this host",
+            kind="account",
+        ) from missing
+
+
+def _name(lookup, number):
+    try:
+        return lookup(number)[0]
+    except KeyError:
+        return str(number)
+
+
+def _text(content):
+    return "" if content is None else content.decode("utf-8", "replace")
+
+
+def _describe(observed):
+    if observed.kind is None:
+        return "absent"
+    if observed.kind == "link":
+        return f"link to {observed.target}"
+    return f"{observed.kind} {observed.owner}:{observed.group} {observed.mode:04o}"
+
+
+def _describe_wanted(entry):
+    if entry["state"] == "absent":
+        return "absent"
+    if entry["state"] == "link":
+        return f"link to {entry['target']}"
+    return f"{entry['state']} {entry['owner']}:{entry['group']} {int(entry['mode'], 8):04o}"
+
+
+def _changed_secret(entry, differs):
+    return " (secret content changed)" if entry["secret"] is not None and "content" in differs else ""
+
+
+def fileset(module):
+    """The module ``fileset``."""
+    entries = module.params["entries"]
+    check(entries)
+    changes = []
+    for entry in entries:
+        observed = observe(entry["path"])
+        differs = plan(entry, observed)
+        if differs:
+            changes.append((entry, observed, differs))
+    if not module.check_mode:
+        for entry, _observed, differs in changes:
+            apply(entry, differs)
+    return {
+        "changed": bool(changes),
+        "changed_paths": [entry["path"] for entry, _observed, _differs in changes],
+        "diff": [diff(*change) for change in changes],
+    }

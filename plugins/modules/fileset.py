@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fileset
+short_description: Lay down a set of directories, files and links in one round trip
+version_added: 0.1.0
+description:
+  - A task costs a round trip to each host, so a role that needs ten files hands them over in one call.
+  - The whole set is looked at before the first entry is touched; entries are then applied in the given order, each
+    file by writing beside it and renaming.
+  - On a host where nothing is installed yet, check mode predicts the same changes, owners that do not exist yet included.
+author:
+  - erlmcp.ops contributors (@erlmcp)
+extends_documentation_fragment:
+  - erlmcp.ops.attributes
+options:
+  entries:
+    description: What must be there, in the order in which it is made.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Absolute path.
+        type: path
+        required: true
+      state:
+        description: What it must be. V(absent) removes a file or link, never a directory.
+        type: str
+        choices: [file, directory, link, absent]
+        default: file
+      content:
+        description: Content of a file. Often C(lookup('ansible.builtin.template', 'file.j2')).
+        type: str
+      secret:
+        description: Content of a file that must not appear in output or diff. Instead of O(entries[].content).
+        type: str
+      target:
+        description: Target of a link.
+        type: str
+      owner:
+        description: Owning account.
+        type: str
+        default: root
+      group:
+        description: Owning group.
+        type: str
+        default: root
+      mode:
+        description: Permissions in octal.
+        type: str
+        default: "0644"
+      refuse_change:
+        description: When set, a file that is there with other content is an error, not a change. The text says what to
+          do instead.
+        type: str
+"""
+
+EXAMPLES = r"""
+- name: Ensure the unit is laid down and enabled
+  erlmcp.ops.fileset:
+    entries:
+      - path: /var/lib/erlmcp
+        state: directory
+        owner: erlmcp
+        group: erlmcp
+        mode: "0750"
+      - path: /etc/systemd/system/erlmcp.service
+        content: "{{ lookup('ansible.builtin.template', 'erlmcp.service.j2') }}"
+      - path: /etc/systemd/system/multi-user.target.wants/erlmcp.service
+        state: link
+        target: /etc/systemd/system/erlmcp.service
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Paths that were changed, or would be in check mode.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
+from ansible_collections.erlmcp.ops.plugins.module_utils._fileset.fileset import fileset
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "entries": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
+                    "content": {"type": "str"},
+                    "secret": {"type": "str", "no_log": True},
+                    "target": {"type": "str"},
+                    "owner": {"type": "str", "default": "root"},
+                    "group": {"type": "str", "default": "root"},
+                    "mode": {"type": "str", "default": "0644"},
+                    "refuse_change": {"type": "str"},
+                },
+                "mutually_exclusive": [["content", "secret"]],
+            },
+        },
+        supports_check_mode=True,
+    )
+    run(module, fileset)
+
+
+if __name__ == "__main__":
+    main()
