@@ -1,0 +1,90 @@
+# `make demo` shows a cluster, `make test` proves the collection, `make clean` leaves nothing running.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export ERLMCP_OPS_CACHE ?= /var/cache/erlmcp-ops
+# Debian's python3, whatever else is first on the PATH, unless told otherwise.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+key = $(shell (echo $(1); cat $(2)) | sha256sum | cut -c 1-12)
+VENV := $(ERLMCP_OPS_CACHE)/venv-$(call key,$(PYTHON),requirements.txt)
+COLLECTIONS := $(ERLMCP_OPS_CACHE)/collections/$(call key,$(CURDIR),/dev/null)
+OPS := $(COLLECTIONS)/ansible_collections/erlmcp/ops
+HOSTS := $(VENV)/bin/python molecule/shared/hosts.py
+
+export PATH := $(VENV)/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+export ANSIBLE_CONFIG := $(CURDIR)/molecule/shared/ansible.cfg
+export PYTHONPATH := $(CURDIR)/molecule/shared
+export PYTHONDONTWRITEBYTECODE := 1
+
+PACKAGES := iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup: $(VENV)/.done $(OPS) packages ## Install what is needed: Debian packages, virtual environment
+
+.PHONY: packages
+packages:
+	@[ "$$(id -u)" -eq 0 ] || { echo "make: run me as root: real systemd hosts need it" >&2; exit 1; }
+	@missing=$$(for each in $(PACKAGES); do dpkg -s $$each > /dev/null 2>&1 || echo $$each; done); \
+	  [ -z "$$missing" ] || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; }
+
+$(VENV)/.done: requirements.txt | packages
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(OPS):
+	mkdir -p $(dir $(OPS))
+	ln -sfn $(CURDIR) $(OPS)
+
+.PHONY: releases
+releases: setup
+	@molecule/shared/build_releases.sh
+
+.PHONY: demo
+demo: releases ## Boot three hosts, provision them, show what is running
+	@molecule/shared/demo.sh
+
+.PHONY: test
+test: lint unit sanity scenarios ## Lint, unit tests, sanity tests, and every molecule scenario
+
+.PHONY: lint
+lint: setup ## yamllint, ansible-lint (production), ruff, shellcheck, changelog
+	yamllint --strict .
+	ruff check .
+	ruff format --check .
+	ansible-lint --offline --strict
+	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
+	antsibull-changelog lint
+
+.PHONY: unit
+unit: releases ## Unit tests
+	cd $(OPS) && PYTHONPATH=$(COLLECTIONS) python -m pytest -q -p no:cacheprovider tests/unit
+
+.PHONY: sanity
+sanity: setup ## ansible-test sanity
+	@tests/sanity.sh
+
+.PHONY: scenarios
+scenarios: releases ## All molecule scenarios; one alone: make scenario-default
+	molecule test --all --workers 2 --report
+
+scenario-%: releases
+	molecule test -s $*
+
+.PHONY: bench
+bench: releases ## Time of the first and the second run against fact gathering alone
+	@python molecule/shared/bench.py
+
+.PHONY: clean
+clean: ## Stop and unmount everything; keep the caches
+	@[ ! -x $(VENV)/bin/python ] || $(HOSTS) down
+
+.PHONY: distclean
+distclean: clean ## The same, and remove the caches
+	rm -rf $(ERLMCP_OPS_CACHE)
