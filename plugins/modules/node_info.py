@@ -37,7 +37,7 @@ options:
     default: false
   connections_function:
     description: Function that counts the open connections, like C(erlmcp_admin:connection_count/0). A release that
-      lacks it gives RV(figures.connections=null).
+      lacks it gives C(null) in RV(figures).
     type: str
 """
 

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import secrets
 
 
 def sync_directory(path):
@@ -24,7 +24,7 @@ def write_atomically(path, content, mode=0o644, uid=-1, gid=-1):
 
     :param content: bytes.
     """
-    beside = f"{path}.{secrets.token_hex(4)}.tmp"
+    beside = _beside(path)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -42,7 +42,7 @@ def write_atomically(path, content, mode=0o644, uid=-1, gid=-1):
 
 def link_atomically(path, target):
     """Make ``path`` a symbolic link to ``target``, replacing the link that is there."""
-    beside = f"{path}.{secrets.token_hex(4)}.tmp"
+    beside = _beside(path)
     os.symlink(target, beside)
     try:
         os.replace(beside, path)
@@ -50,3 +50,11 @@ def link_atomically(path, target):
         os.unlink(beside)
         raise
     sync_directory(os.path.dirname(path))
+
+
+def _beside(path):
+    """A name that is free: what a killed run left under it is cleared."""
+    beside = f"{path}.tmp"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    return beside

@@ -1,0 +1,258 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the scenarios' tests share: run playbooks, talk to hosts and nodes, watch who is down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+CACHE = Path(os.environ.get("ERLMCP_OPS_CACHE", "/var/cache/erlmcp-ops"))
+RELEASES = CACHE / "releases" / "current"
+
+
+class Hosts(dict):
+    """Names to addresses of a scenario's hosts, in the order of its inventory."""
+
+    def __init__(self, scenario_dir, group="erlmcp"):
+        self.inventory = str(Path(scenario_dir) / "inventory")
+        document = yaml.safe_load((Path(self.inventory) / "hosts.yml").read_text())
+        members = document["all"]["children"][group]["hosts"]
+        super().__init__({name: variables["ansible_host"] for name, variables in members.items()})
+
+
+@dataclass
+class Played:
+    """How a playbook went."""
+
+    rc: int
+    output: str
+    report: dict = field(default_factory=dict)
+
+    @property
+    def changed(self):
+        """(host, task) pairs that reported a change; role names are part of the task's name."""
+        return {
+            (host, task["task"]["name"])
+            for play in self.report.get("plays", [])
+            for task in play["tasks"]
+            for host, result in task["hosts"].items()
+            if result.get("changed")
+        }
+
+    @property
+    def messages(self):
+        """The messages of failed tasks."""
+        return "\n".join(
+            f"{host}: {result.get('msg', '')}"
+            for play in self.report.get("plays", [])
+            for task in play["tasks"]
+            for host, result in task["hosts"].items()
+            if result.get("failed")
+        )
+
+
+def command_line(playbook, hosts, variables=None, options=()):
+    extra = ["--extra-vars", json.dumps(variables)] if variables else []
+    return ["ansible-playbook", "-i", hosts.inventory, playbook, *extra, *options]
+
+
+def play(playbook, hosts, variables=None, options=()):
+    """Run a playbook and return what it reported."""
+    done = subprocess.run(
+        command_line(playbook, hosts, variables, options),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_NOCOLOR": "1"},
+        check=False,
+        timeout=900,
+    )
+    output = done.stdout + done.stderr
+    start = done.stdout.find("{")
+    report = json.loads(done.stdout[start:]) if start >= 0 else {}
+    return Played(done.returncode, output, report)
+
+
+def start(playbook, hosts, variables=None, options=()):
+    """Start a playbook in a process group of its own, to be killed half-way."""
+    return subprocess.Popen(
+        command_line(playbook, hosts, variables, options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+        start_new_session=True,
+    )
+
+
+def kill_after(process, marker, timeout=120):
+    """Kill a started playbook as soon as it prints ``marker``; return what it printed until then."""
+    printed = []
+    deadline = time.monotonic() + timeout
+    for line in process.stdout:
+        printed.append(line)
+        if marker in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return "".join(printed)
+        if time.monotonic() > deadline:
+            break
+    raise AssertionError(f"{marker!r} was not printed:\n{''.join(printed)}")
+
+
+def ssh(address, command, check=True, timeout=60):
+    """Run a shell command on a host as root."""
+    done = subprocess.run(
+        [
+            "ssh",
+            *("-i", str(CACHE / "ssh" / "id_ed25519")),
+            *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),
+            *("-o", "BatchMode=yes", "-o", "ConnectTimeout=5"),
+            f"root@{address}",
+            command,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+    if check:
+        assert done.returncode == 0, f"{address}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def http(address, port, path, timeout=3):
+    """Return (status, text) of a GET."""
+    try:
+        with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=timeout) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def health(address, timeout=3):
+    """Return the health document, or ``None`` when nothing answers."""
+    try:
+        return json.loads(http(address, 8080, "/health", timeout)[1])
+    except OSError:
+        return None
+
+
+def reachable(address, port, timeout=2):
+    """Whether a TCP connection from this machine is accepted."""
+    with closing(socket.socket()) as connection:
+        connection.settimeout(timeout)
+        return connection.connect_ex((address, port)) == 0
+
+
+class Mcp:
+    """A client of the MCP port: JSON-RPC, one message a line."""
+
+    def __init__(self, address, port=5005, session=None):
+        self.connection = socket.create_connection((address, port), timeout=10)
+        self.lines = self.connection.makefile("rw", encoding="utf-8", newline="\n")
+        self.number = 0
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+        if session:
+            params["_meta"] = {"sessionId": session}
+        self.server = self.ask("initialize", params)
+
+    def ask(self, method, params=None):
+        """Send one request and return its result; an error answer raises."""
+        self.number += 1
+        self.lines.write(json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params or {}}) + "\n")
+        self.lines.flush()
+        answer = json.loads(self.lines.readline())
+        assert answer["id"] == self.number, answer
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def call(self, tool, **arguments):
+        return self.ask("tools/call", {"name": tool, "arguments": arguments})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self.connection.close()
+
+
+class Watch:
+    """Asks the health of every node all the time, to prove which were down together.
+
+    >>> with Watch(hosts) as watch: ...
+    >>> watch.most_down_together()
+    """
+
+    def __init__(self, hosts, interval=0.05):
+        self.hosts = hosts
+        self.interval = interval
+        self.samples = {name: [] for name in hosts}
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=self._look, args=item, daemon=True) for item in hosts.items()]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_exception):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _look(self, name, address):
+        while not self.stopped.is_set():
+            asked = time.monotonic()
+            answer = health(address, timeout=2)
+            serves = answer is not None and answer["status"] == "healthy"
+            self.samples[name].append((asked, time.monotonic(), serves))
+            time.sleep(self.interval)
+
+    def outages(self, name):
+        """(start, end) of each time the node did not serve, from the last good answer to the next."""
+        found, since, last_good = [], None, None
+        for asked, answered, serves in self.samples[name]:
+            if serves:
+                if since is not None:
+                    found.append((since, asked))
+                since, last_good = None, answered
+            elif since is None:
+                since = last_good if last_good is not None else asked
+        if since is not None:
+            found.append((since, float("inf")))
+        return found
+
+    def most_down_together(self):
+        """The largest number of nodes that were down at one moment."""
+        # A node's last good answer is not yet an outage: only samples that failed count as moments.
+        moments = sorted(asked for samples in self.samples.values() for asked, _answered, serves in samples if not serves)
+        certain = {name: self._certain(name) for name in self.hosts}
+        return max((sum(any(a <= m <= b for a, b in certain[name]) for name in self.hosts) for m in moments), default=0)
+
+    def _certain(self, name):
+        """(first failed, last failed) question of each outage: down for certain in between."""
+        found, first, last = [], None, None
+        for asked, answered, serves in self.samples[name]:
+            if not serves:
+                first, last = (asked if first is None else first), answered
+            elif first is not None:
+                found.append((first, last))
+                first = None
+        if first is not None:
+            found.append((first, last))
+        return found

@@ -1,0 +1,45 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.files import link_atomically, write_atomically
+
+
+def test_a_file_is_replaced_with_its_mode(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    write_atomically(str(path), b"new", 0o600)
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("old")
+    monkeypatch.setattr("os.replace", lambda *_arguments: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(str(path), b"new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_is_replaced_although_its_target_does_not_exist(tmp_path):
+    path = tmp_path / "link"
+    path.symlink_to("old")
+    link_atomically(str(path), "new")
+    assert os.readlink(path) == "new"
+    assert os.listdir(tmp_path) == ["link"]
+
+
+def test_what_a_killed_run_left_beside_is_in_nobodys_way(tmp_path):
+    (tmp_path / "file.tmp").write_text("half")
+    (tmp_path / "link.tmp").symlink_to("half")
+    write_atomically(str(tmp_path / "file"), b"whole")
+    link_atomically(str(tmp_path / "link"), "target")
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]

@@ -1,0 +1,77 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots, SlotState
+
+
+@pytest.fixture(name="slots")
+def _slots(tmp_path):
+    for name in ("1.0.0", "1.1.0", "1.2.0"):
+        (tmp_path / "releases" / name).mkdir(parents=True)
+    return Slots(str(tmp_path), "releases")
+
+
+def test_nothing_is_laid_down_at_first(tmp_path):
+    slots = Slots(str(tmp_path), "releases")
+    assert slots.state() == SlotState()
+    assert slots.names() == []
+
+
+def test_staged_does_not_run_until_activated(slots):
+    slots.stage("1.0.0")
+    assert slots.state() == SlotState(next="1.0.0")
+    slots.activate()
+    assert slots.state() == SlotState(current="1.0.0")
+
+
+def test_activation_remembers_what_ran_before(slots):
+    for version in ("1.0.0", "1.1.0"):
+        slots.stage(version)
+        slots.activate()
+    assert slots.state() == SlotState(current="1.1.0", previous="1.0.0")
+
+
+def test_staging_what_is_current_cancels_what_waits(slots):
+    slots.stage("1.0.0")
+    slots.activate()
+    slots.stage("1.1.0")
+    slots.stage("1.0.0")
+    assert slots.state() == SlotState(current="1.0.0")
+
+
+def test_activation_without_anything_staged_changes_nothing(slots):
+    slots.stage("1.0.0")
+    slots.activate()
+    slots.activate()
+    assert slots.state() == SlotState(current="1.0.0")
+
+
+def test_activation_cut_off_between_its_two_links_is_finished_by_the_next(slots, tmp_path, monkeypatch):
+    slots.stage("1.0.0")
+    slots.activate()
+    slots.stage("1.1.0")
+    with monkeypatch.context() as patched:
+        patched.setattr("os.rename", lambda *_arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            slots.activate()
+    assert slots.state().current == "1.0.0"
+    slots.activate()
+    assert slots.state() == SlotState(current="1.1.0", previous="1.0.0")
+
+
+def test_links_are_relative_so_that_the_tree_can_be_moved(slots, tmp_path):
+    slots.stage("1.0.0")
+    assert (tmp_path / "next").readlink().as_posix() == "releases/1.0.0"
+
+
+def test_unfinished_entries_are_not_names(slots, tmp_path):
+    (tmp_path / "releases" / ".staging-abc").mkdir()
+    assert slots.names() == ["1.0.0", "1.1.0", "1.2.0"]
+
+
+def test_what_a_slot_points_to_is_kept():
+    assert SlotState(current="b", next=None, previous="a").kept == {"a", "b"}

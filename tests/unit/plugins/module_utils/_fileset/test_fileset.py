@@ -1,0 +1,151 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module fileset, on real files."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+from ansible_collections.erlmcp.ops.plugins.module_utils._fileset.fileset import fileset
+
+OWNER = pwd.getpwuid(os.geteuid()).pw_name
+GROUP = grp.getgrgid(os.getegid()).gr_name
+
+
+def entry(path, **options):
+    return {
+        "path": str(path),
+        "state": "file",
+        "content": None,
+        "secret": None,
+        "target": None,
+        "owner": OWNER,
+        "group": GROUP,
+        "mode": "0644",
+        "refuse_change": None,
+        **options,
+    }
+
+
+def lay_down(*entries, check=False):
+    return fileset(SimpleNamespace(params={"entries": list(entries)}, check_mode=check))
+
+
+@pytest.fixture(name="whole_set")
+def _whole_set(tmp_path):
+    return [
+        entry(tmp_path / "etc", state="directory", mode="0750"),
+        entry(tmp_path / "etc" / "unit", content="[Unit]\n"),
+        entry(tmp_path / "etc" / "cookie", secret="hush", mode="0400"),
+        entry(tmp_path / "etc" / "link", state="link", target="unit"),
+        entry(tmp_path / "old", state="absent"),
+    ]
+
+
+def test_a_set_is_laid_down_and_then_left_alone(tmp_path, whole_set):
+    (tmp_path / "old").write_text("x")
+    first = lay_down(*whole_set)
+    assert first["changed_paths"] == [each["path"] for each in whole_set]
+    assert (tmp_path / "etc" / "unit").read_text() == "[Unit]\n"
+    assert (tmp_path / "etc" / "cookie").stat().st_mode & 0o777 == 0o400
+    assert (tmp_path / "etc").stat().st_mode & 0o777 == 0o750
+    assert os.readlink(tmp_path / "etc" / "link") == "unit"
+    assert not (tmp_path / "old").exists()
+    second = lay_down(*whole_set)
+    assert (second["changed"], second["diff"]) == (False, [])
+
+
+def test_check_mode_predicts_what_the_run_changes_and_touches_nothing(tmp_path, whole_set):
+    predicted = lay_down(*whole_set, check=True)
+    assert os.listdir(tmp_path) == []
+    done = lay_down(*whole_set)
+    assert predicted["changed_paths"] == done["changed_paths"]
+    assert predicted["diff"] == done["diff"]
+
+
+def test_check_mode_on_a_host_that_has_no_such_account_yet(tmp_path):
+    assert lay_down(entry(tmp_path / "a", content="x", owner="not-yet-made"), check=True)["changed"]
+
+
+def test_a_missing_account_is_named(tmp_path):
+    with pytest.raises(OpsError, match="account 'not-yet-made'"):
+        lay_down(entry(tmp_path / "a", content="x", owner="not-yet-made"))
+
+
+def test_mode_alone_is_repaired(tmp_path):
+    lay_down(entry(tmp_path / "a", content="x"))
+    os.chmod(tmp_path / "a", 0o666)
+    assert lay_down(entry(tmp_path / "a", content="x"))["changed"]
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_secret_is_in_no_diff(tmp_path):
+    lay_down(entry(tmp_path / "cookie", secret="old-secret"))
+    result = lay_down(entry(tmp_path / "cookie", secret="new-secret"))
+    assert result["changed"]
+    assert "secret content changed" in result["diff"][0]["after"]
+    assert "old-secret" not in str(result)
+    assert "new-secret" not in str(result)
+
+
+def test_a_change_that_is_refused_says_what_to_do_and_changes_nothing_else(tmp_path):
+    (tmp_path / "cookie").write_text("old")
+    with pytest.raises(OpsError, match="other content. Stop all nodes"):
+        lay_down(
+            entry(tmp_path / "first", content="x"),
+            entry(tmp_path / "cookie", secret="new", refuse_change="Stop all nodes."),
+        )
+    assert not (tmp_path / "first").exists()
+    assert (tmp_path / "cookie").read_text() == "old"
+
+
+def test_a_refused_change_still_repairs_the_mode(tmp_path):
+    (tmp_path / "cookie").write_text("same")
+    result = lay_down(entry(tmp_path / "cookie", secret="same", mode="0400", refuse_change="No."))
+    assert result["changed"]
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [("directory", "file"), ("file", "directory"), ("directory", "link"), ("directory", "absent")],
+)
+def test_a_directory_is_never_replaced_or_removed(tmp_path, made, wanted):
+    path = tmp_path / "path"
+    path.mkdir() if made == "directory" else path.write_text("x")
+    with pytest.raises(OpsError, match=str(path)):
+        lay_down(entry(path, state=wanted, content="x", target="y"))
+    assert path.exists()
+
+
+def test_a_file_takes_the_place_of_a_link_without_following_it(tmp_path):
+    (tmp_path / "elsewhere").write_text("keep")
+    (tmp_path / "path").symlink_to("elsewhere")
+    lay_down(entry(tmp_path / "path", content="new"))
+    assert (tmp_path / "elsewhere").read_text() == "keep"
+    assert not (tmp_path / "path").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": "relative"}, "not an absolute path"),
+        ({"path": "/"}, "not an absolute path"),
+        ({"path": "/x", "content": None}, "needs content or secret"),
+        ({"path": "/x", "state": "link"}, "needs target"),
+    ],
+)
+def test_a_set_that_cannot_be_meant_is_refused(options, message):
+    with pytest.raises(OpsError, match=message):
+        lay_down(entry(**{"path": "/x", "content": "x", **options}))
+
+
+def test_a_path_that_stands_twice_is_refused(tmp_path):
+    with pytest.raises(OpsError, match="stands twice"):
+        lay_down(entry(tmp_path / "a", content="x"), entry(tmp_path / "a", content="y"))

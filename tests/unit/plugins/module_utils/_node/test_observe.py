@@ -1,0 +1,159 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""node_info, with real files and a fake that answers for systemctl and erl_call."""
+
+from __future__ import annotations
+
+import hashlib
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import CONFIG_FILES, Observer, node_info
+
+NO_UNIT = hashlib.sha256().hexdigest()
+FIGURES = "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']}]"
+
+
+class FakeRunner:
+    """A fake: systemd and the node answer what the test says."""
+
+    def __init__(self, unit, erl_call=Completed(1, "", "failed to connect")):
+        self.unit = unit
+        self.erl_call = erl_call
+
+    def run(self, argv, **_options):
+        if argv[0] == "systemctl":
+            return Completed(0, "".join(f"{name}={value}\n" for name, value in self.unit.items()), "")
+        return self.erl_call
+
+
+RUNNING = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "42", "NeedDaemonReload": "no"}
+STOPPED = {"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead", "MainPID": "0", "NeedDaemonReload": "no"}
+ANSWERS = Completed(0, f'{{ok, "{FIGURES}"}}', "")
+
+
+@pytest.fixture(name="spec")
+def _spec(tmp_path):
+    """A node whose files, slots and records agree: it runs what is on disk."""
+    spec = {
+        "name": "erlmcp@127.0.0.1",
+        "name_type": "long",
+        "service": "no-such-erlmcp",
+        "user": "nobody",
+        "home_dir": str(tmp_path),
+        "install_dir": str(tmp_path / "opt"),
+        "config_dir": str(tmp_path / "etc"),
+        "run_dir": str(tmp_path / "run"),
+    }
+    erl_call = tmp_path / "opt" / "releases" / "1.0.0" / "erts-1" / "bin" / "erl_call"
+    erl_call.parent.mkdir(parents=True)
+    erl_call.touch()
+    config_set = tmp_path / "etc" / "sets" / "set-1"
+    config_set.mkdir(parents=True)
+    digest = hashlib.sha256()
+    for name in CONFIG_FILES:
+        (config_set / name).write_text(name)
+        (tmp_path / "etc" / name).symlink_to(f"current/{name}")
+        digest.update(name.encode())
+    for slots, name in ((Slots(spec["install_dir"], "releases"), "1.0.0"), (Slots(spec["config_dir"], "sets"), "set-1")):
+        slots.stage(name)
+        slots.activate()
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "started.release").write_text("1.0.0\n")
+    (run_dir / "started.config").write_text(digest.hexdigest() + "\n")
+    (run_dir / "started.unit").write_text(NO_UNIT + "\n")
+    return spec
+
+
+def health(level):
+    return {"url": None, "status_key": "status", "status_value": "healthy", "required_level": level, "request_timeout_seconds": 1}
+
+
+def observe(spec, unit=RUNNING, erl_call=ANSWERS, level="ping"):
+    return Observer(spec, health(level), FakeRunner(unit, erl_call)).observe()
+
+
+def test_a_node_that_runs_what_is_on_disk_needs_no_restart(spec):
+    state = observe(spec)
+    assert state["restart_required"] == []
+    assert state["members"] == ["erlmcp@127.0.0.1", "erlmcp@127.0.0.2"]
+    assert state["release"] == {"running": "1.0.0", "current": "1.0.0", "next": None, "previous": None}
+    assert state["figures"]["applications"] == {"erlmcp": "1.0.0"}
+    assert state["health"]["level"] == "ping"
+
+
+def test_a_release_that_waits_needs_a_restart(spec):
+    Slots(spec["install_dir"], "releases").stage("1.1.0")
+    assert observe(spec)["restart_required"] == ["release"]
+
+
+def test_a_config_edited_by_hand_needs_a_restart(spec, tmp_path):
+    (tmp_path / "etc" / "sets" / "set-1" / "vm.args").write_text("+P 2000\n")
+    assert observe(spec)["restart_required"] == ["config"]
+
+
+def test_a_unit_that_systemd_has_not_read_needs_a_restart(spec):
+    assert observe(spec, {**RUNNING, "NeedDaemonReload": "yes"})["restart_required"] == ["unit"]
+
+
+def test_a_node_started_without_a_record_needs_a_restart(spec, tmp_path):
+    for record in (tmp_path / "run").iterdir():
+        record.unlink()
+    assert observe(spec)["restart_required"] == ["release", "config", "unit"]
+
+
+def test_a_stopped_node_needs_a_start_and_has_no_figures(spec):
+    state = observe(spec, STOPPED)
+    assert state["restart_required"] == ["stopped"]
+    assert (state["running"], state["pid"], state["figures"], state["members"]) == (False, None, {}, [])
+    assert not state["health"]["healthy"]
+
+
+def test_a_node_that_does_not_answer_is_unhealthy_at_level_ping_only(spec):
+    silent = Completed(1, "", "erl_call: failed to connect to node")
+    assert not observe(spec, erl_call=silent)["health"]["healthy"]
+    assert observe(spec, erl_call=silent, level="process")["health"] == {
+        "healthy": True,
+        "level": "process",
+        "detail": "no-such-erlmcp.service is active, process 42",
+    }
+
+
+def test_a_host_with_nothing_on_it_can_be_asked(tmp_path, spec):
+    bare = {**spec, "install_dir": str(tmp_path / "a"), "config_dir": str(tmp_path / "b"), "run_dir": str(tmp_path / "c")}
+    state = observe(bare, {"LoadState": "not-found", "ActiveState": "inactive"})
+    assert state["restart_required"] == ["stopped"]
+
+
+def test_a_name_that_does_not_resolve_is_not_mistaken_for_a_node_that_is_down(spec):
+    state = observe({**spec, "name": "erlmcp@no-such-host.invalid"})
+    assert "does not resolve" in state["health"]["detail"] or "does not resolve" in str(state)
+
+
+def info(spec, runner, **options):
+    params = {
+        "node": spec,
+        "health": health("ping"),
+        "expect_members": [],
+        "wait_seconds": 0,
+        "assert_healthy": True,
+        "connections_function": None,
+        **options,
+    }
+    return node_info(SimpleNamespace(params=params), runner)
+
+
+def test_a_missing_member_is_named(spec):
+    with pytest.raises(OpsError, match="does not see erlmcp@127.0.0.3; it sees erlmcp@127.0.0.1, erlmcp@127.0.0.2"):
+        info(spec, FakeRunner(RUNNING, ANSWERS), expect_members=["erlmcp@127.0.0.3"])
+
+
+def test_erlang_code_cannot_be_smuggled_in_as_a_function(spec):
+    with pytest.raises(OpsError, match="is not the name of a function"):
+        info(spec, FakeRunner(RUNNING, ANSWERS), connections_function="halt(). erlmcp:count/0")

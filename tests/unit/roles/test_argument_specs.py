@@ -1,0 +1,48 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Argument specs are the documentation of a role, so they must say what the defaults are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROLES = sorted(path for path in (Path(__file__).parents[3] / "roles").iterdir() if path.is_dir())
+TYPES = {"bool": bool, "int": int, "list": list, "dict": dict, "str": str, "path": str}
+
+
+def load(path):
+    return yaml.safe_load(path.read_text()) or {}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_default_stands_in_the_specs_and_the_other_way_round(role):
+    defaults = load(role / "defaults" / "main.yml")
+    options = load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert {name: option.get("default") for name, option in options.items()} == defaults
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_option_is_described_and_of_the_type_it_says(role):
+    options = load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    for name, option in options.items():
+        assert name.startswith("erlmcp_" if role.name == "erlmcp" else f"{role.name}_"), name
+        assert option["description"], name
+        default = option["default"]
+        is_template = isinstance(default, str) and "{{" in default
+        assert is_template or isinstance(default, TYPES[option["type"]]), name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_internals_are_marked_as_such(role):
+    variables = load(role / "vars" / "main.yml") if (role / "vars" / "main.yml").exists() else {}
+    assert all(name.startswith("__erlmcp_") for name in variables)
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role.name != "erlmcp"], ids=lambda role: role.name)
+def test_every_role_gets_the_contract(role):
+    assert load(role / "meta" / "main.yml")["dependencies"] == [{"role": "erlmcp.ops.erlmcp"}]
