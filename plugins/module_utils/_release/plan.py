@@ -1,0 +1,227 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What will be on the host afterwards, computed from what is there: no input or output.
+
+A plan is two states. What to do, what to report and what check mode predicts are differences between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from .._core.errors import OpsError
+from .._core.slots import SlotState
+from .archive import Release, check_version
+
+# What a running node needs meanwhile for its logs and data.
+SPARE_BYTES = 64 * 1024**2
+
+# The machines (uname -m) that run another machine's programs too.
+_ALSO_RUNS = {"x86_64": ("i386",), "aarch64": ("arm",)}
+
+
+@dataclass(frozen=True)
+class State:
+    """What is in the install directory.
+
+    ``installed``: releases, the latest installed last. ``foreign``: names in its ``releases`` that no run of this
+    module completed. ``leftovers``: names that a killed run left, which the next one clears.
+    """
+
+    slots: SlotState = SlotState()
+    installed: tuple[Release, ...] = ()
+    foreign: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data):
+        return cls(
+            slots=SlotState(**data["slots"]),
+            installed=tuple(Release.from_dict(release) for release in data["installed"]),
+            foreign=tuple(data["foreign"]),
+            leftovers=tuple(data["leftovers"]),
+        )
+
+    def as_dict(self):
+        return asdict(self)
+
+    @property
+    def versions(self):
+        return [release.version for release in self.installed]
+
+    def find(self, **wanted):
+        """Return the installed release whose fields are ``wanted``, or ``None``."""
+        matching = (r for r in self.installed if all(getattr(r, name) == value for name, value in wanted.items()))
+        return next(matching, None)
+
+    def summary(self):
+        """Return what a diff shows."""
+        return {
+            "versions": self.versions,
+            **asdict(self.slots),
+            "incomplete": sorted(self.foreign + self.leftovers),
+        }
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The host itself. ``free_bytes``: where the install directory is, or will be.
+    ``system_erts``: ERTS version of the ``erl`` on PATH, ``None`` without one."""
+
+    name: str
+    architecture: str
+    free_bytes: int
+    system_erts: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """From one state to another, for the sake of one version; ``release`` is ``None`` when that version goes."""
+
+    before: State
+    after: State
+    version: str
+    release: Release | None = None
+
+    @property
+    def installs(self):
+        return self.release is not None and self.version not in self.before.versions
+
+    @property
+    def removed(self):
+        """Names in ``releases`` that go."""
+        before = self.before.versions + list(self.before.foreign)
+        return [name for name in before if name not in self.after.versions and name not in self.after.foreign]
+
+    def result(self, install_dir):
+        """Return what the module reports, in check mode or not."""
+        result = {
+            "changed": self.before != self.after,
+            "version": self.version,
+            **asdict(self.after.slots),
+            "staged": self.after.slots.next == self.version,
+            "pruned": [name for name in self.removed if name != self.version],
+            "release_dir": f"{install_dir}/releases/{self.version}",
+            "diff": {"before": self.before.summary(), "after": self.after.summary()},
+        }
+        if self.release:
+            result.update(erts=self.release.erts, erts_included=self.release.erts_included, sha256=self.release.sha256)
+        return result
+
+
+def plan_present(state, release, stage, keep, version=None):
+    """Plan that ``release`` is installed and, with ``stage``, waits for the next restart.
+
+    :param keep: number of versions to keep besides those that the links point to; 0 keeps all.
+    :param version: what the release must be, if given.
+    :raises OpsError: when it may not be installed.
+    """
+    if keep < 0:
+        raise OpsError(f"keep: {keep} is no number of versions; 0 keeps all", kind="option")
+    if version and version != release.version:
+        raise OpsError(
+            f"{release.archive} is release {release.version}, but version asks for {version}: correct src or version",
+            kind="archive",
+        )
+    after = replace(state, leftovers=())
+    if stage:
+        after = replace(after, slots=_staged(state.slots, release.version))
+    if state.find(version=release.version) is None:
+        _refuse_foreign(state, release)
+        installed = (*state.installed, release)
+        after = replace(after, installed=_kept(installed, after.slots.kept, keep) if keep else installed)
+    else:
+        _refuse_other(state, release)
+    return Plan(state, after, release.version, release)
+
+
+def plan_absent(state, version):
+    """Plan that ``version`` is not there. Raises OpsError when a node runs it, or will at its next restart."""
+    check_version(version)
+    for link in ("current", "next"):
+        if getattr(state.slots, link) == version:
+            raise OpsError(
+                f"release {version} is {link}, so it stays: stage and activate another version first", kind="in_use"
+            )
+    slots = state.slots if state.slots.previous != version else replace(state.slots, previous=None)
+    after = State(
+        slots=slots,
+        installed=tuple(release for release in state.installed if release.version != version),
+        foreign=tuple(name for name in state.foreign if name != version),
+    )
+    return Plan(state, after, version)
+
+
+def check_machine(release, machine, install_dir, check_mode):
+    """Return warnings; raise OpsError when ``release`` cannot be installed, or could not run, on ``machine``."""
+    where = f"host {machine.name}"
+    if release.architecture and not _runs(machine.architecture, release.architecture):
+        raise OpsError(
+            f"{release.archive} brings an Erlang runtime for {release.architecture}, and {where} is "
+            f"{machine.architecture}: build the release for {machine.architecture}",
+            kind="architecture",
+        )
+    needed = release.size + SPARE_BYTES
+    if needed > machine.free_bytes:
+        raise OpsError(
+            f"{release.archive} needs {_mib(needed)} MiB for {install_dir} on {where}, where {_mib(machine.free_bytes)}"
+            " MiB are free: prune versions or enlarge the file system",
+            kind="space",
+        )
+    if release.erts_included or machine.system_erts == release.erts:
+        return []
+    problem = (
+        f"{release.archive} has no Erlang runtime inside and needs ERTS {release.erts}, but {where} has "
+        f"{'no erl on PATH' if machine.system_erts is None else f'ERTS {machine.system_erts}'}: install the package "
+        f"erlang-base (Debian) or erlang-erts (Fedora) with ERTS {release.erts}, or build with {{include_erts, true}}"
+    )
+    if machine.system_erts is None and check_mode:
+        # A role installs it before the real run gets here.
+        return [problem]
+    raise OpsError(problem, kind="erts")
+
+
+def _staged(slots, version):
+    """What ``Slots.stage`` does."""
+    return replace(slots, next=None if slots.current == version else version)
+
+
+def _kept(installed, protected, number):
+    others = [release.version for release in installed if release.version not in protected]
+    kept = protected.union(others[-number:])
+    return tuple(release for release in installed if release.version in kept)
+
+
+def _refuse_foreign(state, release):
+    if release.version in state.foreign:
+        raise OpsError(
+            f"releases/{release.version} exists, but erlmcp.ops.release did not lay it down: move it away, or remove "
+            f"it with state=absent and version={release.version}",
+            kind="immutable",
+        )
+
+
+def _refuse_other(state, release):
+    there = state.find(version=release.version)
+    if there.sha256 != release.sha256:
+        raise OpsError(
+            f"{release.archive} (sha256 {release.sha256}) is release {release.version}, which is installed from "
+            f"another archive ({there.archive}, sha256 {there.sha256}). Releases are immutable: build a new version, "
+            "or remove this one with state=absent first, if it is not current",
+            kind="immutable",
+        )
+
+
+def _runs(machine, architecture):
+    machine = {"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "ppc64"}.get(machine, machine)
+    if machine.startswith("armv"):
+        machine = "arm"
+    elif machine in ("i486", "i586", "i686"):
+        machine = "i386"
+    return architecture == machine or architecture in _ALSO_RUNS.get(machine, ())
+
+
+def _mib(size):
+    return -(-size // 1024**2)

@@ -1,0 +1,234 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import signal
+from functools import partial
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed
+from ansible_collections.erlmcp.ops.plugins.module_utils._release import store as store_module
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.actions import read_archive
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.plan import plan_absent, plan_present
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.store import RECORD, Store
+from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
+    entry,
+    link,
+    pack,
+    release_entries,
+)
+
+
+class FakeErl:
+    def __init__(self, err):
+        self._err = err
+
+    def run(self, argv):
+        assert argv == ["erl", "+V"]
+        return Completed(0, "", self._err)
+
+
+class NoErl:
+    def run(self, argv):
+        raise OpsError(f"command not found: {argv[0]}")
+
+
+@pytest.fixture
+def install_dir(tmp_path):
+    return tmp_path / "opt"
+
+
+@pytest.fixture
+def store(install_dir):
+    return Store(str(install_dir))
+
+
+@pytest.fixture
+def install(store, tmp_path):
+    def install(version="1.0.0", extra=(), **options):
+        path = tmp_path / f"erlmcp-{version}.tar.gz"
+        read = partial(read_archive, str(path), pack(path, [*release_entries(version), *extra]), "erlmcp")
+        plan = plan_present(store.observe(), read(), **{"stage": True, "keep": 3, **options})
+        store.apply(plan, read)
+        return plan
+
+    return install
+
+
+def modes(root):
+    return {str(path.relative_to(root)): oct(path.lstat().st_mode & 0o7777) for path in root.rglob("*")}
+
+
+def test_nothing_there(store, install_dir):
+    there = store.observe()
+    assert (there.versions, there.foreign, there.leftovers) == ([], (), ())
+    assert not install_dir.exists()
+
+
+def test_install(store, install, install_dir):
+    links = [link("bin/start", "erlmcp"), link("bin/hard", "bin/erlmcp", b"1")]
+    before = os.umask(0o077)
+    try:
+        plan = install(extra=links)
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+    root = install_dir / "releases" / "1.0.0"
+    found = modes(root)
+    assert (found["bin"], found["bin/erlmcp"], found["bin/hard"]) == ("0o755", "0o755", "0o755")
+    assert (found["releases/start_erl.data"], found[RECORD]) == ("0o644", "0o644")
+    assert oct(root.stat().st_mode & 0o7777) == oct(install_dir.stat().st_mode & 0o7777) == "0o755"
+    assert (root / "releases/1.0.0/sys.config").read_bytes() == b"[].\n"
+    assert os.readlink(root / "bin/start") == "erlmcp"
+    assert os.readlink(install_dir / "next") == "releases/1.0.0"
+    record = json.loads((root / RECORD).read_text())
+    assert (record["archive"], record["architecture"]) == ("erlmcp-1.0.0.tar.gz", "x86_64")
+    assert record["installed_at"].endswith("+00:00")
+    there = store.observe()
+    assert there.summary() == plan.after.summary()
+
+
+def test_the_order_is_that_of_installation(store, install):
+    for version in ("2.0.0", "1.0.0", "3.0.0"):
+        install(version, stage=False)
+    assert store.observe().versions == ["2.0.0", "1.0.0", "3.0.0"]
+
+
+def test_prune(store, install, install_dir):
+    for version in ("1", "2", "3", "4"):
+        install(version, stage=False, keep=0)
+    plan = install("5", keep=2)
+    assert plan.removed == ["1", "2"]
+    assert sorted(os.listdir(install_dir / "releases")) == ["3", "4", "5"]
+
+
+def test_stage_again_and_back(store, install, install_dir):
+    install("1")
+    store.slots.activate()
+    install("2")
+    assert store.slots.state().next == "2"
+    store.apply(plan_present(store.observe(), store.observe().find(version="1"), stage=True, keep=3))
+    assert (store.slots.state().current, store.slots.state().next) == ("1", None)
+
+
+def test_absent(store, install, install_dir):
+    for version in ("1", "2"):
+        install(version)
+        store.slots.activate()
+    assert store.slots.state().previous == "1"
+    store.apply(plan_absent(store.observe(), "1"))
+    assert os.listdir(install_dir / "releases") == ["2"]
+    assert not (install_dir / "previous").is_symlink()
+
+
+def test_an_unknown_directory_is_foreign_and_can_be_removed(store, install, install_dir, tmp_path):
+    install("1")
+    shutil.copytree(install_dir / "releases/1", install_dir / "releases/copied")
+    (install_dir / "releases/file").touch()
+    (install_dir / "releases/linked").symlink_to(tmp_path)
+    assert store.observe().foreign == ("copied", "file", "linked")
+    for name in ("copied", "file", "linked"):
+        store.apply(plan_absent(store.observe(), name))
+    assert os.listdir(install_dir / "releases") == ["1"]
+    assert tmp_path.exists()
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"version": "1"}', "null"])
+def test_a_damaged_record_is_no_release(store, install, install_dir, record):
+    install("1")
+    (install_dir / "releases/1" / RECORD).write_text(record)
+    assert store.observe().foreign == ("1",)
+
+
+@pytest.mark.parametrize("step", ["_sync_tree", "write_atomically"])
+def test_killed_while_unpacking(store, install, install_dir, monkeypatch, step):
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(store_module, step, lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
+        install("1")
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    [leftover] = store.observe().leftovers
+    assert leftover.startswith(".staging-")
+    assert store.observe().versions == []
+    install("1")
+    assert os.listdir(install_dir / "releases") == ["1"]
+
+
+def test_killed_while_removing(store, install, install_dir, monkeypatch):
+    install("1", stage=False)
+    install("2")
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(store_module, "_delete", lambda path: os.kill(os.getpid(), signal.SIGKILL))
+        store.apply(plan_absent(store.observe(), "1"))
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert store.observe().versions == ["2"]
+    store.apply(plan_absent(store.observe(), "1"))
+    assert os.listdir(install_dir / "releases") == ["2"]
+
+
+def test_killed_before_staging(store, install, monkeypatch):
+    monkeypatch.setattr(store, "_link", lambda plan: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        install("1")
+    monkeypatch.undo()
+    there = store.observe()
+    assert (there.versions, there.slots.next) == (["1"], None)
+    plan = install("1")
+    assert not plan.installs
+    assert store.observe().slots.next == "1"
+
+
+def test_a_full_disk(store, install, install_dir, monkeypatch):
+    def full(source, target, length):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store_module.shutil, "copyfileobj", full)
+    with pytest.raises(OpsError, match=r"release 1: No space left.*free some space") as refused:
+        install("1")
+    assert refused.value.kind == "space"
+    assert os.listdir(install_dir / "releases") == []
+
+
+def test_an_archive_that_turns_bad_while_unpacking(store, install_dir, tmp_path):
+    path = tmp_path / "erlmcp.tar.gz"
+    digest = pack(path, release_entries())
+    plan = plan_present(store.observe(), read_archive(str(path), digest, "erlmcp"), stage=True, keep=3)
+    pack(path, [*release_entries(), entry("../evil")])
+    with pytest.raises(OpsError, match="leads out"):
+        store.apply(plan, partial(read_archive, str(path), digest, "erlmcp"))
+    assert os.listdir(install_dir / "releases") == []
+    assert not (install_dir / "next").is_symlink()
+
+
+def test_two_runs_at_once(store, install, install_dir):
+    (install_dir / "releases").mkdir(parents=True)
+    descriptor = os.open(install_dir / "releases", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(OpsError, match="another run is at work"):
+            install("1")
+    finally:
+        os.close(descriptor)
+
+
+def test_the_machine(store):
+    there = store.observe_machine(FakeErl("Erlang (SMP,ASYNC_THREADS) (BEAM) emulator version 13.1.5\n"))
+    assert there.system_erts == "13.1.5"
+    assert there.architecture == os.uname().machine
+    assert there.free_bytes > 0
+
+
+@pytest.mark.parametrize("runner", [FakeErl("erl: Exec format error"), NoErl()], ids=["broken", "missing"])
+def test_a_machine_without_erlang(store, runner):
+    assert store.observe_machine(runner).system_erts is None
