@@ -174,7 +174,9 @@ class Mcp:
     def ask(self, method, params=None):
         """Send one request and return its result; an error answer raises."""
         self.number += 1
-        self.lines.write(json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params or {}}) + "\n")
+        self.lines.write(
+            json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params or {}}) + "\n"
+        )
         self.lines.flush()
         answer = json.loads(self.lines.readline())
         assert answer["id"] == self.number, answer
@@ -240,7 +242,9 @@ class Watch:
     def most_down_together(self):
         """The largest number of nodes that were down at one moment."""
         # A node's last good answer is not yet an outage: only samples that failed count as moments.
-        moments = sorted(asked for samples in self.samples.values() for asked, _answered, serves in samples if not serves)
+        moments = sorted(
+            asked for samples in self.samples.values() for asked, _answered, serves in samples if not serves
+        )
         certain = {name: self._certain(name) for name in self.hosts}
         return max((sum(any(a <= m <= b for a, b in certain[name]) for name in self.hosts) for m in moments), default=0)
 

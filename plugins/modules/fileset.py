@@ -13,7 +13,8 @@ description:
   - A task costs a round trip to each host, so a role that needs ten files hands them over in one call.
   - The whole set is looked at before the first entry is touched; entries are then applied in the given order, each
     file by writing beside it and renaming.
-  - On a host where nothing is installed yet, check mode predicts the same changes, owners that do not exist yet included.
+  - On a host where nothing is installed yet, check mode predicts the same changes, those of owners that do
+    not exist yet included.
 author:
   - erlmcp.ops contributors (@erlmcp)
 extends_documentation_fragment:

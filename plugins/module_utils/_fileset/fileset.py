@@ -69,7 +69,12 @@ def observe(path):
     elif kind == "link":
         target = os.readlink(path)
     return Observed(
-        kind, content, target, stat.S_IMODE(status.st_mode), _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid)
+        kind,
+        content,
+        target,
+        stat.S_IMODE(status.st_mode),
+        _name(pwd.getpwuid, status.st_uid),
+        _name(grp.getgrgid, status.st_gid),
     )
 
 

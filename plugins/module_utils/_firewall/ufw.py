@@ -94,7 +94,9 @@ class Ufw:
         values = {name.upper(): value.lower() for name, value in found}
         missing = [name for name in names if name not in values]
         if missing:
-            raise OpsError(f"/{file} does not set {', '.join(missing)}; restore it from the package ufw", kind="firewall")
+            raise OpsError(
+                f"/{file} does not set {', '.join(missing)}; restore it from the package ufw", kind="firewall"
+            )
         return values
 
 

@@ -156,9 +156,7 @@ def node_info(module, runner):
     def good(state):
         return state["health"]["healthy"] and not members_missing(state, expected)
 
-    state = observer.observe_until(
-        good, options["wait_seconds"], connections_function=options["connections_function"]
-    )
+    state = observer.observe_until(good, options["wait_seconds"], connections_function=options["connections_function"])
     missing = members_missing(state, expected)
     if options["assert_healthy"] and not good(state):
         raise OpsError(

@@ -197,5 +197,7 @@ def _diff(before, reasons, steps):
     running = "running" if before["running"] else "stopped"
     return {
         "before": f"{before['name']}: {running}\n",
-        "after": "".join([f"{before['name']}: restarted because of {', '.join(reasons)}\n", *(f"- {s}\n" for s in steps)]),
+        "after": "".join(
+            [f"{before['name']}: restarted because of {', '.join(reasons)}\n", *(f"- {s}\n" for s in steps)]
+        ),
     }

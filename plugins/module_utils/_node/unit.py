@@ -99,7 +99,10 @@ class Unit:
     def definition_digest(self):
         """SHA-256 over the unit and its drop-ins as they are on disk; the unit records the same when it starts."""
         digest = hashlib.sha256()
-        for path in [f"/etc/systemd/system/{self.name}", *sorted(glob.glob(f"/etc/systemd/system/{self.name}.d/*.conf"))]:
+        for path in [
+            f"/etc/systemd/system/{self.name}",
+            *sorted(glob.glob(f"/etc/systemd/system/{self.name}.d/*.conf")),
+        ]:
             if os.path.exists(path):
                 with open(path, "rb") as stream:
                     digest.update(stream.read())

@@ -39,7 +39,7 @@ EVERYTHING = [
     1e16,
     'quote " backslash \\ line\ncafé',
     "bell\x07 euro €",
-    b"plain \\ \"quoted\"",
+    b'plain \\ "quoted"',
     "caf\u00e9 €".encode(),
     bytes([0, 200, 255]),
     b"",

@@ -39,7 +39,9 @@ def test_the_highest_level_that_answers_decides(answers, required, healthy, leve
 
 
 def test_a_level_that_must_answer_and_did_not_is_named():
-    assert "level http must answer, only ping did (connection refused)" in judge([HTTP_ABSENT, PING_OK], "http")["detail"]
+    assert (
+        "level http must answer, only ping did (connection refused)" in judge([HTTP_ABSENT, PING_OK], "http")["detail"]
+    )
 
 
 @pytest.fixture(name="endpoint")

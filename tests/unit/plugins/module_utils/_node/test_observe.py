@@ -22,7 +22,7 @@ FIGURES = "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlm
 class FakeRunner:
     """A fake: systemd and the node answer what the test says."""
 
-    def __init__(self, unit, erl_call=Completed(1, "", "failed to connect")):
+    def __init__(self, unit, erl_call):
         self.unit = unit
         self.erl_call = erl_call
 
@@ -32,8 +32,20 @@ class FakeRunner:
         return self.erl_call
 
 
-RUNNING = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "42", "NeedDaemonReload": "no"}
-STOPPED = {"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead", "MainPID": "0", "NeedDaemonReload": "no"}
+RUNNING = {
+    "LoadState": "loaded",
+    "ActiveState": "active",
+    "SubState": "running",
+    "MainPID": "42",
+    "NeedDaemonReload": "no",
+}
+STOPPED = {
+    "LoadState": "loaded",
+    "ActiveState": "inactive",
+    "SubState": "dead",
+    "MainPID": "0",
+    "NeedDaemonReload": "no",
+}
 ANSWERS = Completed(0, f'{{ok, "{FIGURES}"}}', "")
 
 
@@ -60,7 +72,10 @@ def _spec(tmp_path):
         (config_set / name).write_text(name)
         (tmp_path / "etc" / name).symlink_to(f"current/{name}")
         digest.update(name.encode())
-    for slots, name in ((Slots(spec["install_dir"], "releases"), "1.0.0"), (Slots(spec["config_dir"], "sets"), "set-1")):
+    for slots, name in (
+        (Slots(spec["install_dir"], "releases"), "1.0.0"),
+        (Slots(spec["config_dir"], "sets"), "set-1"),
+    ):
         slots.stage(name)
         slots.activate()
     run_dir = tmp_path / "run"
@@ -72,7 +87,13 @@ def _spec(tmp_path):
 
 
 def health(level):
-    return {"url": None, "status_key": "status", "status_value": "healthy", "required_level": level, "request_timeout_seconds": 1}
+    return {
+        "url": None,
+        "status_key": "status",
+        "status_value": "healthy",
+        "required_level": level,
+        "request_timeout_seconds": 1,
+    }
 
 
 def observe(spec, unit=RUNNING, erl_call=ANSWERS, level="ping"):
@@ -126,7 +147,12 @@ def test_a_node_that_does_not_answer_is_unhealthy_at_level_ping_only(spec):
 
 
 def test_a_host_with_nothing_on_it_can_be_asked(tmp_path, spec):
-    bare = {**spec, "install_dir": str(tmp_path / "a"), "config_dir": str(tmp_path / "b"), "run_dir": str(tmp_path / "c")}
+    bare = {
+        **spec,
+        "install_dir": str(tmp_path / "a"),
+        "config_dir": str(tmp_path / "b"),
+        "run_dir": str(tmp_path / "c"),
+    }
     state = observe(bare, {"LoadState": "not-found", "ActiveState": "inactive"})
     assert state["restart_required"] == ["stopped"]
 
