@@ -55,12 +55,7 @@ test: lint unit sanity scenarios ## Lint, unit tests, sanity tests, and every mo
 
 .PHONY: lint
 lint: setup ## yamllint, ansible-lint (production), ruff, shellcheck, changelog
-	yamllint --strict .
-	ruff check .
-	ruff format --check .
-	ansible-lint --offline --strict
-	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
-	antsibull-changelog lint
+	@tests/lint.sh
 
 .PHONY: unit
 unit: releases ## Unit tests

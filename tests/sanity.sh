@@ -2,16 +2,10 @@
 # Runs ansible-test sanity on a copy of the tree, at the path that it insists on, with an empty ignore list.
 set -euo pipefail
 
+copy=$(tests/copy.sh)
 work=$ERLMCP_OPS_CACHE/sanity
-copy=$work/ansible_collections/erlmcp/ops
+mkdir -p "$work"
 export HOME=$work/home
-
-mkdir -p "$copy" "$HOME"
-git ls-files -z --cached --others --exclude-standard --deduplicate \
-    | while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done \
-    | rsync -a --from0 --files-from=- --delete-missing-args . "$copy.new/"
-rm -rf "$copy"
-mv -T "$copy.new" "$copy"
 
 # ansible-test downloads a bootstrap script for pip; Python's own ensurepip does the same without that download.
 bootstrap=$HOME/.ansible/test/cache

@@ -30,9 +30,12 @@ class Hosts(dict):
 
     def __init__(self, scenario_dir, group="erlmcp"):
         self.inventory = str(Path(scenario_dir) / "inventory")
-        document = yaml.safe_load((Path(self.inventory) / "hosts.yml").read_text())
-        members = document["all"]["children"][group]["hosts"]
+        members = self.read(scenario_dir)["all"]["children"][group]["hosts"]
         super().__init__({name: variables["ansible_host"] for name, variables in members.items()})
+
+    @staticmethod
+    def read(scenario_dir):
+        return yaml.safe_load((Path(scenario_dir) / "inventory" / "hosts.yml").read_text())
 
 
 @dataclass
@@ -99,13 +102,14 @@ def start(playbook, hosts, variables=None, options=()):
     )
 
 
-def kill_after(process, marker, timeout=120):
-    """Kill a started playbook as soon as it prints ``marker``; return what it printed until then."""
+def kill_after(process, marker, times=1, timeout=120):
+    """Kill a started playbook as soon as it has printed ``marker`` ``times`` times; return what it printed."""
     printed = []
     deadline = time.monotonic() + timeout
     for line in process.stdout:
         printed.append(line)
-        if marker in line:
+        times -= marker in line
+        if times == 0:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return "".join(printed)

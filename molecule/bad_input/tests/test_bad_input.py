@@ -1,0 +1,200 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bad input: a clear error that names the variable or file, before anything on a host changed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from testlib import CACHE, RELEASES, Hosts, play, ssh
+
+HOSTS = Hosts(Path(__file__).parents[1])
+(ADDRESS,) = HOSTS.values()
+STATE = (
+    "find / -xdev \\( -path /var/log/journal -o -path /tmp -o -path /var/tmp -o -path /root/.ansible \\) -prune"
+    " -o -newer /root/mark -not -path '/var/lib/systemd/*' -not -path '/var/log/*' -not -path '/root*' -type f -print"
+)
+
+VARIABLES = {
+    "port too large": ({"erlmcp_http_port": 70000}, "erlmcp_http_port"),
+    "port that is a word": ({"erlmcp_mcp_port": "http"}, "erlmcp_mcp_port"),
+    "one port for two listeners": ({"erlmcp_mcp_port": 9100}, "erlmcp_mcp_port"),
+    "node name with a space": ({"erlmcp_node_name": "erlmcp @n1.bad.test"}, "erlmcp_node_name"),
+    "long name without a dot": ({"erlmcp_node_name": "erlmcp@n1"}, "erlmcp_node_name"),
+    "cookie with #": ({"erlmcp_cookie": "abcdefghijklmnopqrst#uvwxyz"}, "erlmcp_cookie"),
+    "cookie with a space": ({"erlmcp_cookie": "abcdefghijklmnopqrst uvwxyz"}, "erlmcp_cookie"),
+    "the guide's cookie": ({"erlmcp_cookie": "erlmcp"}, "erlmcp_cookie"),
+    "directory that is /": ({"erlmcp_data_dir": "/"}, "erlmcp_data_dir"),
+    "directory that is empty": ({"erlmcp_log_dir": ""}, "erlmcp_log_dir"),
+    "log level": ({"erlmcp_node_log_level": "loud"}, "erlmcp_node_log_level"),
+    "term without an end": ({"erlmcp_node_config_terms": ["{my_app, [{a, 1}"]}, "erlmcp_node_config_terms"),
+    "cookie in vm.args": ({"erlmcp_node_vm_args": {"-setcookie": "x"}}, "-setcookie"),
+    "no archive": ({"erlmcp_release_archive": ""}, "erlmcp_release_archive"),
+    "archive that is missing": ({"erlmcp_release_archive": "/nowhere/erlmcp.tar.gz"}, "/nowhere/erlmcp.tar.gz"),
+    "wrong checksum": ({"erlmcp_release_checksum": f"sha256:{'0' * 64}"}, "hashes to sha256:"),
+}
+
+
+@pytest.fixture(name="play_bad")
+def _play_bad():
+    """Runs site.yml, really and with --check; proves that it fails and that no file on the host changed."""
+
+    def run(variables):
+        ssh(ADDRESS, "touch /root/mark; sleep 0.05")
+        checked = play("erlmcp.ops.site", HOSTS, variables, ["--check"])
+        done = play("erlmcp.ops.site", HOSTS, variables)
+        assert checked.rc != 0
+        assert done.rc != 0
+        assert ssh(ADDRESS, STATE).stdout == ""
+        return done.messages
+
+    return run
+
+
+@pytest.mark.parametrize(("variables", "named"), VARIABLES.values(), ids=VARIABLES)
+def test_a_bad_variable(play_bad, variables, named):
+    assert named in play_bad(variables)
+
+
+def test_the_cookie_that_is_refused_is_not_printed(play_bad):
+    assert "uvwxyz" not in play_bad({"erlmcp_cookie": "abcdefghijklmnopqrst#uvwxyz"})
+
+
+def test_two_nodes_of_one_name(tmp_path):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        "erlmcp: {hosts: {a: {erlmcp_node_name: erlmcp@x.test}, b: {erlmcp_node_name: erlmcp@x.test}}}\n"
+    )
+    hosts = Hosts(Path(__file__).parents[1])
+    hosts.inventory = str(inventory)
+    done = play("erlmcp.ops.site", hosts, {"ansible_host": ADDRESS, "erlmcp_release_archive": "/x"})
+    assert done.rc != 0
+    assert "a and b" in done.messages or "a, b" in done.messages
+    assert "erlmcp@x.test" in done.messages
+
+
+def repack(path, change):
+    """Write a copy of the release with ``change(name, data)``, which returns the new data."""
+    with (
+        tarfile.open(RELEASES / "erlmcp-1.0.0.tar.gz") as source,
+        tarfile.open(path, "w:gz", compresslevel=1) as target,
+    ):
+        for member in source:
+            data = source.extractfile(member).read() if member.isfile() else None
+            if data is not None:
+                data = change(member.name, data)
+                member.size = len(data)
+            target.addfile(member, io.BytesIO(data) if data is not None else None)
+    return path
+
+
+def another_processor(path):
+    def change(name, data):
+        return data[:18] + b"\xb7\x00" + data[20:] if name.endswith("/bin/beam.smp") else data
+
+    return repack(path, change)
+
+
+def truncated(path):
+    path.write_bytes((RELEASES / "erlmcp-1.0.0.tar.gz").read_bytes()[:500_000])
+    return path
+
+
+def no_release(path):
+    with tarfile.open(path, "w:gz") as target:
+        target.addfile(tarfile.TarInfo("README"), io.BytesIO())
+    return path
+
+
+def climbing(path):
+    with tarfile.open(path, "w:gz") as target:
+        target.addfile(tarfile.TarInfo("../../etc/cron.d/evil"), io.BytesIO())
+    return path
+
+
+def leaving_link(path):
+    with tarfile.open(path, "w:gz") as target:
+        link = tarfile.TarInfo("lib")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        target.addfile(link)
+    return path
+
+
+def no_tar(path):
+    path.write_bytes(gzip.compress(b"hello" * 1000))
+    return path
+
+
+ARCHIVES = {
+    "another processor": (another_processor, "aarch64"),
+    "truncated": (truncated, "is not a complete .tar.gz archive"),
+    "no tar": (no_tar, "is not a"),
+    "no release": (no_release, "is not a relx release"),
+    "path that climbs": (climbing, "leads out of the release"),
+    "link that leaves": (leaving_link, "out of the release"),
+}
+
+
+@pytest.mark.parametrize(("make", "named"), ARCHIVES.values(), ids=ARCHIVES)
+def test_a_bad_archive(play_bad, tmp_path, make, named):
+    archive = make(tmp_path / "bad.tar.gz")
+    message = play_bad({"erlmcp_release_archive": str(archive)})
+    assert named in message
+    assert str(archive) in message
+
+
+def test_too_little_space(play_bad):
+    ssh(ADDRESS, "mkdir -p /opt/small && mount -t tmpfs -o size=20m tmpfs /opt/small")
+    try:
+        message = play_bad({"erlmcp_install_dir": "/opt/small/erlmcp"})
+    finally:
+        ssh(ADDRESS, "umount /opt/small && rmdir /opt/small")
+    assert "MiB are free" in message
+    assert "/opt/small/erlmcp" in message
+
+
+class TestOnAServingNode:
+    """What only the release's own Erlang can judge is refused before the set gets its name."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    def _serving(self):
+        done = play("erlmcp.ops.site", HOSTS)
+        assert done.rc == 0, done.messages
+
+    @pytest.mark.parametrize(
+        ("variables", "named"),
+        [
+            ({"erlmcp_node_config_terms": ["{my_app, [{a, 'b c'd}]}"]}, "sys.config"),
+            ({"erlmcp_node_config_terms": ["{erlmcp, []}"]}, "erlmcp"),
+            ({"erlmcp_node_config_terms": ["{kernel, [{net_ticktime, 60}]}"]}, "kernel"),
+            ({"erlmcp_node_vm_args": {"+nosuchflag": 1}}, "+nosuchflag"),
+            ({"erlmcp_node_vm_args": {"-kernel": {"inet_dist_listen_min": "many"}}}, "inet_dist_listen_min"),
+        ],
+        ids=["syntax", "application twice", "kernel twice", "unknown flag", "kernel value of the wrong type"],
+    )
+    def test_a_config_that_erlang_refuses(self, variables, named):
+        before = ssh(ADDRESS, "ls -lR /etc/erlmcp; systemctl show -P MainPID erlmcp").stdout
+        done = play("erlmcp.ops.site", HOSTS, variables)
+        assert done.rc != 0
+        assert named in done.messages
+        assert ssh(ADDRESS, "ls -lR /etc/erlmcp; systemctl show -P MainPID erlmcp").stdout == before
+
+    def test_another_cookie_is_refused(self):
+        done = play("erlmcp.ops.site", HOSTS, {"erlmcp_cookie": "anotherCookieanotherCookie"})
+        assert done.rc != 0
+        assert "/etc/erlmcp/home/.erlang.cookie is there with other content" in done.messages
+        assert str(CACHE / "cookies" / "erlmcp") in done.messages
+        assert "anotherCookie" not in done.output
+        assert ssh(ADDRESS, "erlmcp ping").stdout == "pong\n"
+
+    def test_another_archive_of_an_installed_version_is_refused(self, tmp_path):
+        archive = repack(tmp_path / "same.tar.gz", lambda _name, data: data)
+        done = play("erlmcp.ops.site", HOSTS, {"erlmcp_release_archive": str(archive)})
+        assert done.rc != 0
+        assert "Releases are immutable" in done.messages

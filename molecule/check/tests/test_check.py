@@ -1,0 +1,79 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""--check on hosts where nothing is installed, and on a cluster that a change is due for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from testlib import Hosts, play, ssh
+
+HOSTS = Hosts(Path(__file__).parents[1])
+STATE = (
+    "find /etc /opt /usr/local /var/lib /var/log -xdev -not -path '/var/log/journal*' -not -path '/var/lib/systemd/*'"
+    " -not -path '/var/log/wtmp' -not -path '/var/log/lastlog' -type f -printf '%p %s %T@ %u %m\\n' | sort"
+)
+
+CHANGES = {
+    "log level": {"erlmcp_node_log_level": "debug"},
+    "unit": {"erlmcp_node_log_level": "debug", "erlmcp_node_open_files_limit": 70000},
+    "release": {"erlmcp_release_archive": "{{ __releases }}/erlmcp-1.1.0.tar.gz"},
+    "firewall": {"erlmcp_firewall_monitor_addresses": ["10.83.0.1"]},
+}
+
+
+def state():
+    return {name: ssh(address, STATE).stdout for name, address in HOSTS.items()}
+
+
+@pytest.fixture(name="fresh", scope="module")
+def _fresh():
+    """(predicted, done) of the first run on fresh hosts."""
+    before = state()
+    predicted = play("erlmcp.ops.site", HOSTS, options=["--check", "--diff"])
+    assert predicted.rc == 0, predicted.messages
+    assert state() == before
+    done = play("erlmcp.ops.site", HOSTS)
+    assert done.rc == 0, done.messages
+    return predicted, done
+
+
+def test_on_fresh_hosts_check_predicts_what_the_run_changes(fresh):
+    predicted, done = fresh
+    assert predicted.changed == done.changed
+    assert len(done.changed) >= 8 * len(HOSTS)
+
+
+def test_afterwards_there_is_nothing_left_to_do(fresh):
+    assert fresh[1].rc == 0
+    for options in ([], ["--check", "--diff"]):
+        assert play("erlmcp.ops.site", HOSTS, options=options).changed == set()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_on_a_running_cluster_check_predicts_what_the_run_changes(fresh, change):
+    assert fresh[1].rc == 0
+    before = state()
+    predicted = play("erlmcp.ops.site", HOSTS, CHANGES[change], ["--check", "--diff"])
+    assert predicted.rc == 0, predicted.messages
+    assert state() == before
+    done = play("erlmcp.ops.site", HOSTS, CHANGES[change])
+    assert done.rc == 0, done.messages
+    assert predicted.changed == done.changed
+    assert done.changed
+
+
+def test_a_hand_edit_is_seen_and_undone(fresh):
+    assert fresh[1].rc == 0
+    assert play("erlmcp.ops.site", HOSTS).rc == 0
+    name, address = next(iter(HOSTS.items()))
+    ssh(address, "echo '# by hand' >> /etc/erlmcp/vm.args")
+    predicted = play("erlmcp.ops.site", HOSTS, options=["--check", "--diff"])
+    assert {host for host, _task in predicted.changed} == {name}
+    done = play("erlmcp.ops.site", HOSTS)
+    assert done.changed == predicted.changed
+    assert "by hand" not in ssh(address, "cat /etc/erlmcp/vm.args").stdout
+    assert "by hand" in ssh(address, "cat /etc/erlmcp/previous/vm.args").stdout

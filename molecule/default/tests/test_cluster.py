@@ -1,0 +1,161 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a user gets from one run of site.yml: three nodes that serve and see each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from testlib import Hosts, Mcp, health, http, play, ssh
+
+HOSTS = Hosts(Path(__file__).parents[1])
+NODES = [f"erlmcp@{name}" for name in HOSTS]
+EACH = pytest.mark.parametrize("name", HOSTS)
+
+
+@EACH
+def test_health_answers(name):
+    document = health(HOSTS[name])
+    assert (document["status"], document["node"], document["version"]) == ("healthy", f"erlmcp@{name}", "1.0.0")
+
+
+@EACH
+def test_mcp_stores_what_it_is_given(name):
+    with Mcp(HOSTS[name]) as client:
+        assert client.server["serverInfo"] == {"name": "erlmcp", "version": "1.0.0"}
+        client.call("put", key="k", value="stored before")
+        session = client.server["_meta"]["sessionId"]
+    with Mcp(HOSTS[name], session=session) as client:
+        assert client.call("get", key="k")["content"][0]["text"] == "stored before"
+
+
+@EACH
+def test_metrics_count_requests(name):
+    def requests():
+        done = ssh(HOSTS[name], "curl -s http://127.0.0.1:9090/metrics")
+        return int(
+            next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("erlmcp_requests_total"))
+        )
+
+    before = requests()
+    with Mcp(HOSTS[name]) as client:
+        for _ in range(10):
+            client.ask("ping")
+    assert requests() == before + 11
+
+
+@EACH
+def test_every_node_sees_the_others(name):
+    answer = ssh(HOSTS[name], "erlmcp eval 'lists:sort([node() | nodes()]).'").stdout
+    assert all(node in answer for node in NODES), answer
+
+
+@EACH
+def test_the_control_command_does_what_the_guide_says(name):
+    assert ssh(HOSTS[name], "erlmcp ping").stdout == "pong\n"
+    assert ssh(HOSTS[name], "erlmcp eval '1 + 1.'").stdout == "2\n"
+    assert ssh(HOSTS[name], "erlmcp pid").stdout == ssh(HOSTS[name], "systemctl show -P MainPID erlmcp").stdout
+    assert ssh(HOSTS[name], "erlmcp versions").stdout == "1.0.0 current\n"
+    console = ssh(HOSTS[name], "echo 'node().' | timeout 20 erlmcp remote_console", check=False).stdout
+    assert f"erlmcp@{name}" in console
+
+
+@EACH
+def test_the_control_command_fails_when_it_must(name):
+    assert ssh(HOSTS[name], "erlmcp eval 'no:such().'", check=False).returncode != 0
+    refused = ssh(HOSTS[name], "setpriv --reuid nobody --clear-groups erlmcp ping", check=False)
+    assert refused.returncode == 77
+    assert "sudo" in refused.stderr
+
+
+@EACH
+def test_the_service_starts_at_boot_and_runs_as_its_account(name):
+    assert ssh(HOSTS[name], "systemctl is-enabled erlmcp erlmcp-epmd").stdout.split() == ["enabled", "enabled"]
+    assert ssh(HOSTS[name], "ps -o user= -p $(systemctl show -P MainPID erlmcp)").stdout == "erlmcp\n"
+
+
+@EACH
+def test_the_service_can_write_its_data_and_nothing_of_ours(name):
+    as_service = "setpriv --reuid erlmcp --regid erlmcp --init-groups"
+    for path in ("/var/lib/erlmcp/x", "/var/log/erlmcp/x"):
+        ssh(HOSTS[name], f"{as_service} touch {path} && rm {path}")
+    for path in ("/etc/erlmcp/x", "/etc/erlmcp/home/x", "/etc/erlmcp/current/x", "/opt/erlmcp/current/x"):
+        assert ssh(HOSTS[name], f"{as_service} touch {path}", check=False).returncode != 0, path
+    assert ssh(HOSTS[name], f"{as_service} sh -c 'echo >> /etc/erlmcp/sys.config'", check=False).returncode != 0
+
+
+@EACH
+def test_nobody_else_reads_config_logs_and_data(name):
+    found = ssh(HOSTS[name], "find -L /etc/erlmcp /var/lib/erlmcp /var/log/erlmcp -perm /o=rwx").stdout
+    assert found == ""
+
+
+@EACH
+def test_logs_reach_the_journal_and_the_file(name):
+    with Mcp(HOSTS[name]) as client:
+        client.ask("tools/list")
+    assert 'method="tools/list"' in ssh(HOSTS[name], "journalctl -u erlmcp -n 50 -o cat").stdout
+    assert 'method="tools/list"' in ssh(HOSTS[name], "tail -50 /var/log/erlmcp/erlmcp.log").stdout
+
+
+def test_check_health_shows_every_node():
+    done = play("erlmcp.ops.check_health", HOSTS)
+    assert done.rc == 0, done.output
+    assert done.changed == set()
+    for node in NODES:
+        assert f"{node}: release 1.0.0, healthy" in done.output
+
+
+def test_check_health_fails_when_a_node_is_down_and_names_it():
+    victim = list(HOSTS)[1]
+    ssh(HOSTS[victim], "systemctl stop erlmcp")
+    try:
+        done = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1})
+    finally:
+        ssh(HOSTS[victim], "systemctl start erlmcp")
+    assert done.rc != 0
+    assert f"erlmcp@{victim} is not healthy: erlmcp.service is inactive" in done.messages
+    assert f"does not see erlmcp@{victim}" in done.messages
+    assert play("erlmcp.ops.check_health", HOSTS).rc == 0
+
+
+@EACH
+def test_a_node_comes_back_after_a_crash(name):
+    before = ssh(HOSTS[name], "systemctl show -P MainPID erlmcp").stdout
+    ssh(HOSTS[name], f"kill -KILL {before.strip()}")
+    done = play("erlmcp.ops.check_health", HOSTS)
+    assert done.rc == 0, done.messages
+    assert ssh(HOSTS[name], "systemctl show -P MainPID erlmcp").stdout != before
+
+
+@EACH
+def test_sigterm_stops_the_node_cleanly(name):
+    ssh(HOSTS[name], "systemctl stop erlmcp")
+    try:
+        assert ssh(HOSTS[name], "systemctl show -P Result erlmcp").stdout == "success\n"
+        assert "repair" not in ssh(HOSTS[name], "journalctl -u erlmcp -n 20 -o cat").stdout
+    finally:
+        ssh(HOSTS[name], "systemctl start erlmcp")
+    assert play("erlmcp.ops.check_health", HOSTS).rc == 0
+
+
+def test_a_start_script_that_fails_without_a_word_is_explained():
+    address = next(iter(HOSTS.values()))
+    script = "/opt/erlmcp/current/bin/erlmcp"
+    ssh(address, f"cp -p {script} /root/script && printf '#!/bin/sh\\nexit 1\\n' > {script}")
+    try:
+        ssh(address, "systemctl restart erlmcp", check=False)
+        ssh(address, "systemctl stop erlmcp", check=False)
+        journal = ssh(address, "journalctl -u erlmcp -n 40 -o cat").stdout
+        assert "the start script failed before Erlang ran" in journal
+    finally:
+        ssh(address, f"cp -p /root/script {script}; systemctl reset-failed erlmcp; systemctl start erlmcp")
+    assert play("erlmcp.ops.check_health", HOSTS).rc == 0
+
+
+@EACH
+def test_an_unknown_path_is_not_health(name):
+    assert http(HOSTS[name], 8080, "/nope")[0] == 404

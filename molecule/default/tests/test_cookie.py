@@ -1,0 +1,88 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The cookie opens every node of the cluster: it must be in no place where others look."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from testlib import CACHE, Hosts, command_line, ssh
+
+HOSTS = Hosts(Path(__file__).parents[1])
+COOKIE = (CACHE / "cookies" / "erlmcp").read_text().strip()
+EACH = pytest.mark.parametrize("name", HOSTS)
+SAMPLE = "for i in $(seq {rounds}); do cat /proc/[0-9]*/cmdline; sleep 0.02; done 2> /dev/null | tr '\\0' '\\n'"
+
+
+def test_the_cookie_is_strong_and_kept_on_the_control_node():
+    assert len(COOKIE) == 48
+    assert COOKIE.isalnum()
+    assert (CACHE / "cookies" / "erlmcp").stat().st_mode & 0o077 == 0
+
+
+@EACH
+def test_the_nodes_have_it(name):
+    assert ssh(HOSTS[name], "cat /etc/erlmcp/home/.erlang.cookie").stdout == COOKIE
+    assert ssh(HOSTS[name], "stat -c '%U %a' /etc/erlmcp/home/.erlang.cookie").stdout == "erlmcp 400\n"
+
+
+@EACH
+def test_it_is_in_no_process_list_while_operators_work(name):
+    """Samples every process of the host while the control command and the modules run."""
+    seen = []
+    sampler = threading.Thread(target=lambda: seen.append(ssh(HOSTS[name], SAMPLE.format(rounds=400)).stdout))
+    sampler.start()
+    for command in ("ping", "eval 'node().'", "rpc erlang node", "pid", "status"):
+        ssh(HOSTS[name], f"erlmcp {command}")
+    ssh(HOSTS[name], "echo 'timer:sleep(1000).' | timeout 20 erlmcp remote_console", check=False)
+    subprocess.run(
+        command_line("erlmcp.ops.check_health", HOSTS, options=["--limit", name]), check=True, capture_output=True
+    )
+    sampler.join()
+    assert "erl_call" in seen[0]
+    assert "-remsh" in seen[0]
+    assert COOKIE not in seen[0]
+
+
+@EACH
+def test_it_is_in_no_log_and_in_no_file_that_others_can_read(name):
+    assert COOKIE not in ssh(HOSTS[name], "journalctl --no-pager").stdout
+    found = ssh(HOSTS[name], f"grep -rlF {COOKIE} /etc /opt /run /tmp /usr/local /var 2> /dev/null || true").stdout
+    assert found.split() == ["/etc/erlmcp/home/.erlang.cookie"]
+
+
+@EACH
+def test_a_node_with_another_cookie_cannot_connect(name):
+    command = (
+        "mkdir -p /tmp/stranger && printf wrongwrongwrongwrongwrong > /tmp/stranger/.erlang.cookie"
+        " && chmod 400 /tmp/stranger/.erlang.cookie && echo 'node().' | HOME=/tmp/stranger"
+        f" /opt/erlmcp/current/erts-*/bin/erl_call -R -name erlmcp@{name} -timeout 5 -e"
+    )
+    assert ssh(HOSTS[name], command, check=False).returncode != 0
+    ssh(HOSTS[name], "rm -rf /tmp/stranger")
+
+
+def test_it_is_not_in_the_output_however_verbose():
+    """Takes the cookie away from one node, so that the run has to write it."""
+    address = next(iter(HOSTS.values()))
+    ssh(address, "mv /etc/erlmcp/home/.erlang.cookie /root/kept")
+    try:
+        done = subprocess.run(
+            command_line("erlmcp.ops.site", HOSTS, options=["-vvv", "--diff"]),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert "/etc/erlmcp/home/.erlang.cookie: file erlmcp:erlmcp 0400" in done.stdout
+        assert COOKIE not in done.stdout + done.stderr
+        assert ssh(address, "cat /etc/erlmcp/home/.erlang.cookie").stdout == COOKIE
+    finally:
+        ssh(address, "rm -f /root/kept")

@@ -1,0 +1,133 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a change reaches a running cluster: one node at a time, resumable, stopped by the first failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from testlib import Hosts, Watch, health, kill_after, play, ssh, start
+
+HOSTS = Hosts(Path(__file__).parents[1])
+FIRST, SECOND, THIRD = HOSTS
+
+
+def pids():
+    return {name: ssh(address, "systemctl show -P MainPID erlmcp").stdout.strip() for name, address in HOSTS.items()}
+
+
+def serving():
+    return {name for name, address in HOSTS.items() if (health(address) or {}).get("status") == "healthy"}
+
+
+def log_level(name):
+    return ssh(HOSTS[name], "erlmcp eval 'maps:get(level, logger:get_primary_config()).'").stdout.strip()
+
+
+@pytest.fixture(autouse=True)
+def _cluster_as_it_was():
+    yield
+    done = play("erlmcp.ops.site", HOSTS)
+    assert done.rc == 0, done.messages
+    assert serving() == set(HOSTS)
+
+
+def test_a_change_restarts_one_node_at_a_time():
+    before = pids()
+    with Watch(HOSTS) as watch:
+        done = play("erlmcp.ops.site", HOSTS, {"erlmcp_node_log_level": "debug"})
+    assert done.rc == 0, done.messages
+    after = pids()
+    assert all(after[name] != before[name] for name in HOSTS)
+    assert {log_level(name) for name in HOSTS} == {"debug"}
+    assert all(watch.outages(name) for name in HOSTS)
+    assert watch.most_down_together() == 1
+
+
+def test_a_run_killed_before_the_restart_is_finished_by_the_next():
+    change = {"erlmcp_node_log_level": "warning"}
+    before = pids()
+    with Watch(HOSTS) as watch:
+        kill_after(start("erlmcp.ops.site", HOSTS, change), "See which nodes have to be restarted")
+        assert pids() == before
+        assert {log_level(name) for name in HOSTS} == {"info"}
+        done = play("erlmcp.ops.site", HOSTS, change)
+    assert done.rc == 0, done.messages
+    assert {task for _host, task in done.changed} == {"erlmcp.ops.erlmcp_cluster : Bring the node to what is on disk"}
+    assert all(pids()[name] != before[name] for name in HOSTS)
+    assert {log_level(name) for name in HOSTS} == {"warning"}
+    assert watch.most_down_together() == 1
+
+
+def test_a_run_killed_during_the_roll_is_finished_by_the_next():
+    change = {"erlmcp_node_log_level": "error"}
+    before = pids()
+    with Watch(HOSTS) as watch:
+        # Ansible prints the play once for each node of the roll.
+        kill_after(start("erlmcp.ops.site", HOSTS, change), "PLAY [Restart the nodes", times=2)
+        assert pids()[FIRST] != before[FIRST]
+        assert pids()[THIRD] == before[THIRD]
+        done = play("erlmcp.ops.site", HOSTS, change)
+    assert done.rc == 0, done.messages
+    assert all(pids()[name] != before[name] for name in HOSTS)
+    assert {log_level(name) for name in HOSTS} == {"error"}
+    assert watch.most_down_together() <= 1
+
+
+def test_a_config_that_never_becomes_healthy_stops_at_the_first_node():
+    before = pids()
+    with Watch({name: HOSTS[name] for name in (SECOND, THIRD)}) as watch:
+        done = play("erlmcp.ops.site", HOSTS, {"erlmcp_node_config": {"erlmcp": {"mcp_port": 22}}})
+        assert done.rc != 0
+        assert serving() == {SECOND, THIRD}
+        assert "cannot listen on port 22" in done.messages
+        assert "run the playbook revert_config" in done.messages
+        # Until its turn a node keeps what it ran: a crash in the meantime must not bring it up with the bad config.
+        assert "{mcp_port, 22}" not in ssh(HOSTS[SECOND], "cat /etc/erlmcp/sys.config").stdout
+        reverted = play("erlmcp.ops.revert_config", HOSTS)
+        assert reverted.rc == 0, reverted.messages
+    assert serving() == set(HOSTS)
+    assert {name: pid for name, pid in pids().items() if name != FIRST} == {
+        name: pid for name, pid in before.items() if name != FIRST
+    }
+    assert watch.most_down_together() == 0
+
+
+def test_a_release_that_never_becomes_healthy_stops_at_the_first_node():
+    change = {
+        "erlmcp_release_archive": "{{ __releases }}/erlmcp-1.2.0.tar.gz",
+        "erlmcp_cluster_start_timeout_seconds": 10,
+    }
+    before = pids()
+    done = play("erlmcp.ops.site", HOSTS, change)
+    assert done.rc != 0
+    assert "never becomes healthy" in done.messages
+    assert serving() == {SECOND, THIRD}
+    back = play("erlmcp.ops.site", HOSTS)
+    assert back.rc == 0, back.messages
+    assert serving() == set(HOSTS)
+    assert {pids()[name] for name in (SECOND, THIRD)} == {before[name] for name in (SECOND, THIRD)}
+
+
+def test_a_node_is_not_taken_down_while_another_one_is():
+    ssh(HOSTS[THIRD], "systemctl stop erlmcp")
+    before = pids()
+    done = play("erlmcp.ops.site", HOSTS, {"erlmcp_node_log_level": "debug"}, ["--limit", FIRST])
+    assert done.rc != 0
+    assert f"erlmcp@{FIRST} is left running" in done.messages
+    assert f"erlmcp@{THIRD} is not connected" in done.messages
+    assert pids() == before
+    repaired = play("erlmcp.ops.site", HOSTS, {"erlmcp_node_log_level": "debug"})
+    assert repaired.rc == 0, repaired.messages
+
+
+def test_a_requested_restart_restarts_every_node_once():
+    before = pids()
+    with Watch(HOSTS) as watch:
+        done = play("erlmcp.ops.roll", HOSTS, {"erlmcp_cluster_restart_reasons": ["requested"]})
+    assert done.rc == 0, done.messages
+    assert all(pids()[name] != before[name] for name in HOSTS)
+    assert watch.most_down_together() == 1

@@ -1,0 +1,116 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Releases without listeners, without ERTS, and another Debian: deployed, verified and restarted as safely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from testlib import Hosts, Mcp, health, play, ssh
+
+DIRECTORY = Path(__file__).parents[1]
+
+
+class Group(Hosts):
+    """The hosts of one of the scenario's clusters."""
+
+    def __init__(self, name):
+        hosts = Hosts.read(DIRECTORY)["all"]["children"]["erlmcp"]["children"][name]["hosts"]
+        self.inventory = str(DIRECTORY / "inventory")
+        dict.__init__(self, {host: variables["ansible_host"] for host, variables in hosts.items()})
+
+
+BARE, SYSTEM_ERLANG, TRIXIE = Group("bare"), Group("system_erlang"), Group("trixie")
+ALL = {**BARE, **SYSTEM_ERLANG, **TRIXIE}
+
+
+def pid(address):
+    return ssh(address, "systemctl show -P MainPID erlmcp").stdout
+
+
+def test_the_level_that_answered_is_told():
+    done = play("erlmcp.ops.check_health", BARE)
+    assert done.rc == 0, done.messages
+    for name in BARE:
+        assert f"erlmcp@{name}: release 0.6.0, healthy (level ping answered)" in done.output
+    for name in TRIXIE:
+        assert f"erlmcp@{name}: release 1.0.0, healthy (level http answered)" in done.output
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_bare_release_runs_and_sees_its_peers_without_clustering_of_its_own(name):
+    members = ssh(BARE[name], "erlmcp eval 'lists:sort([node() | nodes()]).'").stdout
+    assert all(f"erlmcp@{each}" in members for each in BARE), members
+    assert health(BARE[name]) is None
+
+
+def test_a_bare_release_is_restarted_one_node_at_a_time_and_verified():
+    before = {name: pid(address) for name, address in BARE.items()}
+    done = play("erlmcp.ops.site", BARE, {"erlmcp_node_log_level": "debug"}, ["--limit", "bare"])
+    assert done.rc == 0, done.messages
+    assert all(pid(address) != before[name] for name, address in BARE.items())
+    assert play("erlmcp.ops.site", BARE, options=["--limit", "bare"]).rc == 0
+
+
+def test_a_bare_release_that_hangs_is_not_healthy():
+    name, address = next(iter(BARE.items()))
+    ssh(address, f"kill -STOP {pid(address)}")
+    try:
+        done = play("erlmcp.ops.check_health", BARE, {"erlmcp_cluster_wait_seconds": 1}, ["--limit", name])
+    finally:
+        ssh(address, f"kill -CONT {pid(address)}")
+    assert done.rc != 0
+    assert "level ping must answer, only process did" in done.messages
+    assert play("erlmcp.ops.check_health", BARE).rc == 0
+
+
+def test_a_level_that_does_not_answer_fails_when_it_must():
+    done = play(
+        "erlmcp.ops.check_health",
+        BARE,
+        {"erlmcp_http_enabled": True, "erlmcp_cluster_wait_seconds": 1},
+        ["--limit", "bare"],
+    )
+    assert done.rc != 0
+    assert "level http must answer, only ping did" in done.messages
+
+
+@pytest.mark.parametrize("name", SYSTEM_ERLANG)
+def test_a_release_without_erts_runs_on_the_systems_erlang_with_a_short_name(name):
+    address = SYSTEM_ERLANG[name]
+    assert health(address)["node"] == f"erlmcp@{name.split('.')[0]}"
+    assert "/usr/lib/erlang/erts-" in ssh(address, f"readlink /proc/{pid(address).strip()}/exe").stdout
+    assert ssh(address, "erlmcp ping").stdout == "pong\n"
+
+
+@pytest.mark.parametrize("name", TRIXIE)
+def test_debian_13_serves(name):
+    assert "trixie" in ssh(TRIXIE[name], "cat /etc/os-release").stdout
+    assert health(TRIXIE[name])["status"] == "healthy"
+    with Mcp(TRIXIE[name]) as client:
+        assert client.call("echo", message="hello")["content"][0]["text"] == "hello"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_node_sees_another_cluster(name):
+    own = next(group for group in (BARE, SYSTEM_ERLANG, TRIXIE) if name in group)
+    members = ssh(ALL[name], "erlmcp eval 'nodes().'").stdout
+    assert members.count("erlmcp@") == len(own) - 1
+
+
+def test_a_release_without_erts_is_refused_where_the_erlang_is_another_one():
+    done = play(
+        "erlmcp.ops.site",
+        TRIXIE,
+        {
+            "erlmcp_release_archive": "{{ __releases }}/erlmcp-1.0.0-noerts.tar.gz",
+            "erlmcp_release_system_erlang": True,
+        },
+        ["--limit", next(iter(TRIXIE)), "--tags", "erlmcp_release"],
+    )
+    assert done.rc != 0
+    assert "needs ERTS" in done.messages
+    assert play("erlmcp.ops.check_health", TRIXIE).rc == 0

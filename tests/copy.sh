@@ -1,0 +1,12 @@
+#!/bin/bash
+# Copies the tree to the path that ansible-test and ansible-lint insist on, ansible_collections/erlmcp/ops, and prints it.
+set -euo pipefail
+
+copy=$ERLMCP_OPS_CACHE/copy/ansible_collections/erlmcp/ops
+mkdir -p "$copy"
+git ls-files -z --cached --others --exclude-standard --deduplicate \
+    | while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done \
+    | rsync -a --from0 --files-from=- . "$copy.new/"
+rm -rf "$copy"
+mv -T "$copy.new" "$copy"
+echo "$copy"
