@@ -12,12 +12,12 @@ version_added: 0.1.0
 description:
   - Adds what is missing, switches the firewall on with incoming connections denied and outgoing ones allowed, and then
     takes away its own rules that are no longer wanted, all in one call.
-  - Its rules carry the comment C(erlmcp: <name>). Every other rule is left alone. Where one of them lets in exactly
-    the same already, it is used as it is; where one of them would undo a wanted rule, the module refuses.
+  - Its rules carry a comment of C(erlmcp:) and the name. Every other rule is left alone. Where one of them lets in
+    exactly the same already, it is used as it is; where one of them would undo a wanted rule, the module refuses.
   - Never cuts off ssh. Each port on which sshd is configured to listen or listens, and the one to which this run is
     connected, must be covered by a rule, the latter one for the address of this run's client. A port that no rule
-    covers is opened to everybody as C(erlmcp: ssh), with a warning.
-  - Open connections survive the switching on, since the firewall lets in what belongs to a connection that is known.
+    covers is opened to everybody under the name C(ssh), with a warning.
+  - Open connections to a port that a rule lets them in on survive the switching on. Idle ones to other ports do not.
 author:
   - erlmcp.ops contributors (@erlmcp)
 extends_documentation_fragment:

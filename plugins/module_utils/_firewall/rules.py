@@ -284,10 +284,13 @@ def _refuse_conflicts(wanted, state):
 def _refuse_to_cut_off(wanted, state, ssh, enabled):
     for port in _ssh_ports_kept_out(wanted, state, ssh, enabled):
         decisive = _decisive_rule(_outcome(wanted, state), port, ssh.client)
-        reason = f"the rule '{decisive}' of somebody else" if decisive else "IPv6 being switched off in this firewall"
+        if decisive:
+            reason, action = f"somebody else's rule '{decisive}'", "Delete or narrow that rule by hand"
+        else:
+            reason, action = "its having IPv6 switched off", "Switch that on, or connect over IPv4"
         raise OpsError(
             f"the firewall is left as it is, because {reason} would cut off ssh from {ssh.client} to port {port}. "
-            f"Change that by hand first",
+            f"{action}",
             kind="ssh",
             client=str(ssh.client),
             port=port,

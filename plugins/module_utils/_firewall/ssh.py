@@ -57,9 +57,8 @@ def _configured_ports(runner):
 
 
 def _listening_ports(runner, proc):
-    found = re.findall(
-        r'^LISTEN\s+\S+\s+\S+\s+(\S+)\s.*"sshd",pid=(\d+)', _output(runner, ["ss", "-Htlnp"]), re.MULTILINE
-    )
+    sockets = _output(runner, ["ss", "-Htlnp"])
+    found = re.findall(r'^LISTEN\s+\S+\s+\S+\s+(\S+)\s.*"sshd",pid=(\d+)', sockets, re.MULTILINE)
     return _reachable_ports(socket for socket, pid in found if _is_listener(pid, proc))
 
 
