@@ -10,7 +10,8 @@ class ModuleDocFragment:
 options:
   node:
     description:
-      - Where the node lives on its host. The roles pass C(__erlmcp_node), composed from the variables of role C(erlmcp).
+      - Where the node lives on its host. The roles pass C(__erlmcp_node), composed from the variables of role
+        C(erlmcp).
     type: dict
     required: true
     suboptions:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from .errors import OpsError
 
+# su keeps the PATH of an account that has no sbin in it.
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -40,7 +43,7 @@ class Runner:
         :param timeout: seconds after which it is killed and ``rc`` is 124.
         :raises OpsError: when the command or the account does not exist.
         """
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+        environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
         environment.update(env or {})
         try:
             done = subprocess.run(

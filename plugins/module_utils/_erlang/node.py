@@ -17,6 +17,7 @@ import shutil
 import socket
 
 from .._core.errors import OpsError
+from .._core.runner import SEARCH_PATH
 from .terms import TermError, parse_erl_call
 
 _FUNCTION = re.compile(r"^([a-z][A-Za-z0-9_@]*):([a-z][A-Za-z0-9_@]*)/0$")
@@ -100,7 +101,7 @@ class Node:
             found = sorted(glob.glob(os.path.join(self.spec["install_dir"], release, "erts-*", "bin", "erl_call")))
             if found:
                 return found[-1]
-        erl = shutil.which("erl")
+        erl = shutil.which("erl", path=SEARCH_PATH)
         if erl:
             found = sorted(glob.glob(os.path.join(os.path.dirname(os.path.realpath(erl)), "erl_call")))
             found = found or sorted(

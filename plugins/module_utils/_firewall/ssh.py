@@ -11,7 +11,6 @@ import re
 
 from .._core.errors import OpsError
 from .rules import SshAccess, client_address
-from .sbin import SBIN_PATH
 
 
 def observe_ssh(runner, environ, proc="/proc"):
@@ -79,6 +78,6 @@ def _reachable_ports(sockets):
 def _output(runner, argv):
     # A host without the command, or whose sshd was never started, has nothing to say.
     try:
-        return runner.run(argv, env={"PATH": SBIN_PATH}).out
+        return runner.run(argv).out
     except OpsError:
         return ""

@@ -18,8 +18,8 @@ import shutil
 from ipaddress import ip_network
 
 from .._core.errors import OpsError
+from .._core.runner import SEARCH_PATH
 from .rules import Rule, State
-from .sbin import SBIN_PATH
 
 _POLICIES = {"accept": "allow", "drop": "deny", "reject": "reject"}
 _TUPLE = "### tuple ### "
@@ -40,7 +40,7 @@ class Ufw:
 
     @property
     def installed(self):
-        return shutil.which("ufw", path=SBIN_PATH) is not None
+        return shutil.which("ufw", path=SEARCH_PATH) is not None
 
     def observe(self):
         """Return the :class:`State`; without ufw, that of a fresh installation."""
@@ -60,19 +60,16 @@ class Ufw:
     def apply(self, plan):
         """Carry out the :class:`Plan`; what is wanted is added before anything is taken away."""
         for argv in commands(plan):
-            done = self._run(argv)
+            done = self.runner.run(argv)
             if not done.ok:
                 raise OpsError(f"{' '.join(argv)} failed: {(done.err or done.out).strip()}", kind="firewall", argv=argv)
 
     def _loaded(self):
         # As ufw itself finds out. 1 says that there is no such chain.
-        done = self._run(["iptables", "-w", "10", "-n", "-L", "ufw-user-input"])
+        done = self.runner.run(["iptables", "-w", "10", "-n", "-L", "ufw-user-input"])
         if done.rc not in (0, 1):
             raise OpsError(f"iptables failed: {done.err.strip()}", kind="firewall")
         return done.ok
-
-    def _run(self, argv):
-        return self.runner.run(argv, env={"PATH": SBIN_PATH})
 
     def _path(self, file):
         return os.path.join(self.root, file)
