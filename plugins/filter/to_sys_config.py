@@ -28,7 +28,7 @@ options:
   extra_name:
     description: The variable that holds O(extra_terms), for messages.
     type: str
-    default: erlmcp_config_terms
+    default: erlmcp_node_config_terms
 """
 
 EXAMPLES = r"""
@@ -61,7 +61,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._config.sys_config impo
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
-def _to_sys_config(settings, extra_terms=(), header=None, extra_name="erlmcp_config_terms"):
+def _to_sys_config(settings, extra_terms=(), header=None, extra_name="erlmcp_node_config_terms"):
     try:
         return to_sys_config(settings, extra_terms, header, extra_name)
     except OpsError as error:

@@ -31,17 +31,23 @@ options:
   sys_config:
     description: Text of C(sys.config), for example from P(erlmcp.ops.to_sys_config#filter).
     type: str
-    required: true
   vm_args:
     description:
       - Text of C(vm.args), for example from P(erlmcp.ops.to_vm_args#filter). It gives the node's name as O(node.name)
         has it.
     type: str
-    required: true
   env_sh:
     description: Text of C(env.sh), for example from P(erlmcp.ops.to_env_sh#filter).
     type: str
-    required: true
+  state:
+    description:
+      - With V(present), the set of O(sys_config), O(vm_args) and O(env_sh), which are required, runs from the next
+        restart on.
+      - With V(reverted), what waits in the slot C(next) is forgotten; where nothing waits, the set in the slot
+        C(previous) does from now on.
+    type: str
+    choices: [present, reverted]
+    default: present
   group:
     description: Group of the service account, which may read the files.
     type: str
@@ -84,7 +90,8 @@ set:
   returned: success
   sample: 20261124T071500Z-1f2e3d4c
 steps:
-  description: What was done, or would be done in check mode. C(adopt), C(stage), C(unstage) and C(link <name>).
+  description: What was done, or would be done in check mode. C(adopt), C(stage), C(unstage) and C(link <name>), or
+      C(revert).
   type: list
   elements: str
   returned: success
@@ -119,6 +126,7 @@ diff:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._config.config import config
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.revert import revert
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.node_spec import NODE_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
@@ -128,16 +136,18 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **NODE_SPEC,
-            "sys_config": {"type": "str", "required": True},
-            "vm_args": {"type": "str", "required": True},
-            "env_sh": {"type": "str", "required": True},
+            "sys_config": {"type": "str"},
+            "vm_args": {"type": "str"},
+            "env_sh": {"type": "str"},
+            "state": {"type": "str", "choices": ["present", "reverted"], "default": "present"},
             "group": {"type": "str", "default": "erlmcp"},
             "keep": {"type": "int", "default": 5},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
         },
+        required_if=[("state", "present", ["sys_config", "vm_args", "env_sh"])],
         supports_check_mode=True,
     )
-    run(module, lambda module: config(module, Runner()))
+    run(module, lambda module: config(module, Runner()) if module.params["state"] == "present" else revert(module))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,11 @@ options:
     description: Fail when the node is not healthy, or does not see O(expect_members), after O(wait_seconds).
     type: bool
     default: false
+  predicted_next:
+    description: For check mode, in which nothing was laid down. What earlier tasks would have left in the slots C(next),
+      with the keys C(release) and C(config), each a name or null. A slot without a key is read.
+    type: dict
+    default: {}
   connections_function:
     description: Function that counts the open connections, like C(erlmcp_admin:connection_count/0). A release that
       lacks it gives C(null) in RV(figures).
@@ -128,6 +133,7 @@ def main():
             "expect_members": {"type": "list", "elements": "str", "default": []},
             "wait_seconds": {"type": "int", "default": 0},
             "assert_healthy": {"type": "bool", "default": False},
+            "predicted_next": {"type": "dict", "default": {}},
             "connections_function": {"type": "str"},
         },
         supports_check_mode=True,

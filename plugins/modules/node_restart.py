@@ -37,11 +37,15 @@ options:
     type: bool
     default: true
   reasons:
-    description: Reasons to restart besides those the node itself has, for example V(requested). In check mode, what
-      earlier tasks would have laid down.
+    description: Reasons to restart besides those the node itself has, for example V(requested).
     type: list
     elements: str
     default: []
+  predicted_next:
+    description: For check mode, in which nothing was laid down. What earlier tasks would have left in the slots C(next),
+      with the keys C(release) and C(config), each a name or null. A slot without a key is read.
+    type: dict
+    default: {}
   drain:
     description: How to drain the node before the stop. A release that lacks the functions is stopped without.
     type: dict
@@ -125,6 +129,7 @@ def main():
             "application": {"type": "str", "default": "erlmcp"},
             "gate": {"type": "bool", "default": True},
             "reasons": {"type": "list", "elements": "str", "default": []},
+            "predicted_next": {"type": "dict", "default": {}},
             "drain": {
                 "type": "dict",
                 "default": {},

@@ -59,7 +59,7 @@ def format_checked(term, indent=None):
         raise OpsError(str(error), kind="config") from error
 
 
-def to_sys_config(settings, extra_terms=(), header=None, extra_name="erlmcp_config_terms"):
+def to_sys_config(settings, extra_terms=(), header=None, extra_name="erlmcp_node_config_terms"):
     """Return the text of a ``sys.config``.
 
     :param settings: application name to settings.

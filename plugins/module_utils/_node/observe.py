@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import replace
 
 from .._core.errors import OpsError
 from .._core.slots import Slots
@@ -40,9 +41,12 @@ class Observer:
     :param spec: the ``node`` option of a module.
     :param health: its ``health`` option.
     :param runner: a :class:`Runner`.
+    :param predicted_next: in check mode, what earlier tasks would have left in the slots ``next``: ``release`` and
+        ``config``, to a name or ``None``. Where a key is missing, the slot is read.
     """
 
-    def __init__(self, spec, health, runner):
+    def __init__(self, spec, health, runner, predicted_next=None):
+        self.predicted_next = predicted_next or {}
         self.spec = spec
         self.health_options = health
         self.node = Node(spec, runner)
@@ -53,7 +57,8 @@ class Observer:
     def observe(self, connections_function=None):
         """Return the node's state as the dict that ``node_info`` documents."""
         unit = self.unit.state()
-        releases, configs = self.releases.state(), self.configs.state()
+        releases = self._predict("release", self.releases.state())
+        configs = self._predict("config", self.configs.state())
         figures, health = self._ask(unit)
         running_release = os.path.basename(self._recorded("started.release") or "") or None
         state = {
@@ -108,6 +113,9 @@ class Observer:
         answers.append(Answer("process", "ok", f"{self.unit.name} is active, process {unit.pid}"))
         return figures, judge(answers, self.health_options["required_level"])
 
+    def _predict(self, topic, slots):
+        return replace(slots, next=self.predicted_next[topic]) if topic in self.predicted_next else slots
+
     def _connections(self, function):
         called, count = self.node.call_if_exported(function)
         return count if called else None
@@ -150,7 +158,7 @@ def node_info(module, runner):
     options = module.params
     if options["connections_function"]:
         function_name(options["connections_function"])
-    observer = Observer(options["node"], options["health"], runner)
+    observer = Observer(options["node"], options["health"], runner, options["predicted_next"])
     expected = options["expect_members"]
 
     def good(state):

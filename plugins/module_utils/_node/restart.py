@@ -46,7 +46,7 @@ def node_restart(module, runner):
     for name in ("start", "undo", "count"):
         if options["drain"][name]:
             function_name(options["drain"][name])
-    observer = Observer(options["node"], options["health"], runner)
+    observer = Observer(options["node"], options["health"], runner, options["predicted_next"])
     before = observer.observe()
     reasons, steps = plan(before, options["reasons"])
     result = {"changed": bool(steps), "reasons": reasons, "steps": steps, "diff": _diff(before, reasons, steps)}

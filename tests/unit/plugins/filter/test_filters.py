@@ -25,6 +25,10 @@ def filter_named(name):
         ("to_env_sh", [{"A": 1}, "x"], "# x\nexport A='1'\n"),
         ("node_name", [{"inventory_hostname": "a.b"}, "short"], "erlmcp@a"),
         ("contract_problems", [{}, {}], []),
+        ("atom", ["a@b"], {"$atom": "a@b"}),
+        ("host_address", [{"inventory_hostname": "a"}], "a"),
+        ("host_address", [{"inventory_hostname": "a", "ansible_host": "10.0.0.1"}], "10.0.0.1"),
+        ("host_address", [{"ansible_host": "10.0.0.1", "erlmcp_address": "10.1.0.1"}], "10.1.0.1"),
     ],
 )
 def test_filter(name, arguments, result):

@@ -17,7 +17,7 @@ def test_only_files_that_differ_are_shown():
 
 
 def test_a_secret_is_masked_as_it_is_and_as_it_is_escaped():
-    forms = secret_forms(["it's \"new\"", ""])
+    forms = secret_forms(['it\'s "new"', ""])
     text = """plain it's "new" | {pw, "it's \\"new\\""} | export A='it'"'"'s "new"'"""
     masked = mask(text, forms)
     assert masked == """plain ******** | {pw, "********"} | export A='********'"""

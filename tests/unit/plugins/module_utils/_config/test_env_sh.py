@@ -12,12 +12,12 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import Ops
 
 
 def test_a_shell_reads_what_was_meant():
-    values = {"A": "it's $HOME `id` \\ \"x\" é", "B_2": 5, "C": True, "D": ""}
-    script = to_env_sh({**values, "GONE": None}, header="one\ntwo") + "printf '%s|' \"$A\" \"$B_2\" \"$C\" \"$D\"\n"
+    values = {"A": 'it\'s $HOME `id` \\ "x" é', "B_2": 5, "C": True, "D": ""}
+    script = to_env_sh({**values, "GONE": None}, header="one\ntwo") + 'printf \'%s|\' "$A" "$B_2" "$C" "$D"\n'
     assert script.startswith("# one\n# two\nexport A='it'")
     assert "GONE" not in script
     shell = subprocess.run(["sh"], input=script, capture_output=True, check=True, encoding="utf-8")
-    assert shell.stdout == "it's $HOME `id` \\ \"x\" é|5|true||"
+    assert shell.stdout == 'it\'s $HOME `id` \\ "x" é|5|true||'
 
 
 @pytest.mark.parametrize(

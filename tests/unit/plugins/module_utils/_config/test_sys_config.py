@@ -78,7 +78,7 @@ def test_what_cannot_be_written_is_named_by_its_path(value, message):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{a, [1, 2.5, \"]\", 'it\\'s', $], $\\\", <<\"x\">>]}", None),
+        ('{a, [1, 2.5, "]", \'it\\\'s\', $], $\\", <<"x">>]}', None),
         ("{a,\n % a [ comment\n b}", None),
         ("", "is empty"),
         ("  \n", "is empty"),
@@ -101,9 +101,9 @@ def test_raw_terms_that_would_spoil_the_file(text, problem):
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        (["{ok, []}", "{a, ["], "erlmcp_config_terms[1]: ] is missing"),
-        (["{kernel, []}"], "erlmcp_config_terms[0] repeats the section kernel: merge the two"),
-        (["{x, []}", "{ 'x' , []}"], "erlmcp_config_terms[1] repeats the section x: merge the two"),
+        (["{ok, []}", "{a, ["], "erlmcp_node_config_terms[1]: ] is missing"),
+        (["{kernel, []}"], "erlmcp_node_config_terms[0] repeats the section kernel: merge the two"),
+        (["{x, []}", "{ 'x' , []}"], "erlmcp_node_config_terms[1] repeats the section x: merge the two"),
     ],
 )
 def test_an_extra_term_is_named_by_its_index(terms, message):

@@ -26,7 +26,7 @@ FLAGS = {
     "-start_epmd": False,
     "-hidden": None,
     "-kernel": {"inet_dist_listen_min": 9100, "inet_dist_use_interface": {"$tuple": [127, 0, 0, 1]}},
-    "-erlmcp": {"motto": "it's a \"#\" day", "level": {"$atom": "info"}},
+    "-erlmcp": {"motto": 'it\'s a "#" day', "level": {"$atom": "info"}},
     "-pa": ["/one", "/two and three"],
     "-env": {"ERL_MAX_ETS_TABLES": 1400},
 }
@@ -52,7 +52,7 @@ def test_to_vm_args():
         "-hidden\n"
         "-kernel inet_dist_listen_min 9100\n"
         "-kernel inet_dist_use_interface {127,0,0,1}\n"
-        "-erlmcp motto '\"it'\"'\"'s a \\\"#\\\" day\"'\n"
+        '-erlmcp motto \'"it\'"\'"\'s a \\"#\\" day"\'\n'
         "-erlmcp level info\n"
         "-pa /one\n"
         "-pa '/two and three'\n"

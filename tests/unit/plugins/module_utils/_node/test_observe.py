@@ -96,8 +96,8 @@ def health(level):
     }
 
 
-def observe(spec, unit=RUNNING, erl_call=ANSWERS, level="ping"):
-    return Observer(spec, health(level), FakeRunner(unit, erl_call)).observe()
+def observe(spec, unit=RUNNING, erl_call=ANSWERS, level="ping", predicted_next=None):
+    return Observer(spec, health(level), FakeRunner(unit, erl_call), predicted_next).observe()
 
 
 def test_a_node_that_runs_what_is_on_disk_needs_no_restart(spec):
@@ -112,6 +112,13 @@ def test_a_node_that_runs_what_is_on_disk_needs_no_restart(spec):
 def test_a_release_that_waits_needs_a_restart(spec):
     Slots(spec["install_dir"], "releases").stage("1.1.0")
     assert observe(spec)["restart_required"] == ["release"]
+
+
+def test_in_check_mode_the_slots_are_what_earlier_tasks_predict(spec):
+    assert observe(spec, predicted_next={"config": "set-2"})["restart_required"] == ["config"]
+    Slots(spec["config_dir"], "sets").stage("set-2")
+    assert observe(spec)["restart_required"] == ["config"]
+    assert observe(spec, predicted_next={"config": None})["restart_required"] == []
 
 
 def test_a_config_edited_by_hand_needs_a_restart(spec, tmp_path):
@@ -170,6 +177,7 @@ def info(spec, runner, **options):
         "wait_seconds": 0,
         "assert_healthy": True,
         "connections_function": None,
+        "predicted_next": {},
         **options,
     }
     return node_info(SimpleNamespace(params=params), runner)
