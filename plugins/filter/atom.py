@@ -10,8 +10,8 @@ short_description: Mark a text as an Erlang atom
 version_added: 0.1.0
 author: erlmcp.ops contributors (@erlmcp)
 description:
-  - Returns the tagged value that P(erlmcp.ops.to_erlang#filter) writes as an atom, since a YAML string becomes an Erlang
-    string. For lists, with C(map).
+  - Returns the tagged value that P(erlmcp.ops.to_erlang#filter) writes as an atom, since a YAML string becomes an
+    Erlang string. For lists, with C(map).
 options:
   _input:
     description: The text.

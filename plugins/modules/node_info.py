@@ -36,8 +36,8 @@ options:
     type: bool
     default: false
   predicted_next:
-    description: For check mode, in which nothing was laid down. What earlier tasks would have left in the slots C(next),
-      with the keys C(release) and C(config), each a name or null. A slot without a key is read.
+    description: For check mode, in which nothing was laid down. What earlier tasks would have left in the slots
+      C(next), with the keys C(release) and C(config), each a name or null. A slot without a key is read.
     type: dict
     default: {}
   connections_function:
