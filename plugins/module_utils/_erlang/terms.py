@@ -281,7 +281,8 @@ class _Reader:
 def format_term(value, indent=None):
     """Return Erlang text for ``value``; the same value gives the same text.
 
-    :param indent: the column it starts at, for several lines with one key per line; ``None`` for one line.
+    :param indent: the column it starts at, for several lines with one key per line; ``None`` for one line without
+        needless spaces.
     :raises TermError: for a value that has no Erlang counterpart.
     """
     if indent is None:
@@ -289,13 +290,14 @@ def format_term(value, indent=None):
     return _layout(value, indent)
 
 
-def _flat(value):
+def _flat(value, comma=","):
     if isinstance(value, list):
-        return f"[{', '.join(map(_flat, value))}]"
+        return f"[{comma.join(_flat(item, comma) for item in value)}]"
     if isinstance(value, tuple):
-        return f"{{{', '.join(map(_flat, value))}}}"
+        return f"{{{comma.join(_flat(item, comma) for item in value)}}}"
     if isinstance(value, dict):
-        return f"#{{{', '.join(f'{_flat(key)} => {_flat(item)}' for key, item in value.items())}}}"
+        pairs = (f"{_flat(key, comma)} => {_flat(item, comma)}" for key, item in value.items())
+        return f"#{{{comma.join(pairs)}}}"
     return _scalar(value)
 
 
@@ -303,17 +305,18 @@ def _layout(value, indent):
     if not isinstance(value, (list, tuple, dict)) or not value:
         return _flat(value)
     if not _has_keys(value):
-        flat = _flat(value)
+        flat = _flat(value, ", ")
         if indent + len(flat) <= _WIDTH:
             return flat
     inner = indent + 2
     if isinstance(value, dict):
-        lines = [f"{_flat(key)} => {_layout(item, inner)}" for key, item in value.items()]
+        lines = [f"{_flat(key, ', ')} => {_layout(item, inner)}" for key, item in value.items()]
         return _block("#{", lines, "}", indent)
     if isinstance(value, list):
         return _block("[", [_layout(item, inner) for item in value], "]", indent)
     if isinstance(value[-1], (list, tuple, dict)) and not any(map(_has_keys, value[:-1])):
-        return f"{{{', '.join([*map(_flat, value[:-1]), _layout(value[-1], indent)])}}}"
+        items = [*(_flat(item, ", ") for item in value[:-1]), _layout(value[-1], indent)]
+        return f"{{{', '.join(items)}}}"
     return _block("{", [_layout(item, inner) for item in value], "}", indent)
 
 

@@ -1,0 +1,90 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One config set: sys.config, vm.args and env.sh, validated together and staged together."""
+
+from __future__ import annotations
+
+import datetime
+import grp
+import os
+from dataclasses import replace
+
+from .._core.errors import OpsError
+from .diff import diffs, secret_forms
+from .plan import plan, set_name
+from .store import Store
+from .validate import validate
+
+
+def config(module, runner):
+    """Stage the wanted set, unless it is what the next restart runs anyway; return the module's result."""
+    params = module.params
+    node = params["node"]
+    forms = secret_forms(params["secrets"])
+    # Ansible masks the secrets as they are; in the files they may be escaped.
+    module.no_log_values.update(forms)
+    wanted = {
+        "sys.config": params["sys_config"].encode("utf-8"),
+        "vm.args": params["vm_args"].encode("utf-8"),
+        "env.sh": params["env_sh"].encode("utf-8"),
+    }
+    store = Store(node["config_dir"], _gid(params["group"], module.check_mode))
+    observed = store.observe()
+    todo = plan(wanted, observed)
+    validated = todo.stage and validate(wanted, node, runner, forms, may_lack_host=module.check_mode)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    slots = observed.slots
+    if todo.adopt:
+        slots = replace(slots, current=_new_name(store, todo.adopted, now))
+    if todo.stage:
+        slots = replace(slots, next=_new_name(store, wanted, now))
+    if todo.unstage:
+        slots = replace(slots, next=None)
+    if not module.check_mode:
+        _apply(store, todo, wanted, slots, params["keep"], now)
+    return {
+        "changed": bool(todo.steps),
+        "steps": todo.steps,
+        "set": slots.wanted,
+        "staged": slots.next is not None,
+        "current": slots.current,
+        "next": slots.next,
+        "previous": slots.previous,
+        "validated": validated,
+        "diff": diffs(todo.before, wanted, forms, node["config_dir"], hand_made=todo.adopt),
+    }
+
+
+def _apply(store, todo, wanted, slots, keep, now):
+    store.prepare()
+    if todo.adopt:
+        store.add(slots.current, todo.adopted)
+        store.adopt(slots.current)
+    if todo.stage:
+        store.add(slots.next, wanted)
+        store.slots.stage(slots.next)
+    if todo.unstage:
+        store.slots.unstage()
+    for name in todo.links:
+        store.link(name, f"{now:%Y%m%dT%H%M%SZ}")
+    if todo.stage:
+        store.prune(keep)
+
+
+def _new_name(store, files, now):
+    name = set_name(files, now)
+    while os.path.exists(store.slots.path(name)):
+        now += datetime.timedelta(seconds=1)
+        name = set_name(files, now)
+    return name
+
+
+def _gid(group, check_mode):
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError as missing:
+        if check_mode:
+            return None
+        raise OpsError(f"the group {group!r} does not exist on this host; role erlmcp_node makes it") from missing

@@ -1,0 +1,114 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The shared variables, judged together: what no single argument spec can see."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+
+from .names import node_name_problem
+
+_SYSTEM_DIRECTORIES = frozenset(
+    "/bin /boot /dev /etc /home /lib /lib64 /media /mnt /opt /proc /root /run /sbin /srv /sys /tmp /usr /usr/bin "
+    "/usr/lib /usr/local /usr/sbin /usr/share /var /var/cache /var/lib /var/log /var/run /var/spool /var/tmp".split()
+)
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_COOKIE = re.compile(r"[A-Za-z0-9_-]{20,255}")
+_OWN_DIRECTORIES = tuple(f"erlmcp_{name}_dir" for name in ("install", "config", "data", "log", "home"))
+_MAY_SHARE = frozenset(("erlmcp_http_port", "erlmcp_metrics_port"))
+
+
+def contract_problems(contract, nodes):
+    """Return what is wrong with the shared variables, each problem with the next action.
+
+    :param contract: variable name to value. A port whose ``..._enabled`` is false does not listen.
+    :param nodes: host to node name, for the whole cluster.
+    """
+    return [
+        *_ports(contract),
+        *_directories(contract),
+        *_accounts(contract),
+        *_node_names(nodes, contract.get("erlmcp_node_name_type", "long")),
+        *_cookie(contract.get("erlmcp_cookie")),
+    ]
+
+
+def _ports(contract):
+    ports = {}
+    for name, value in contract.items():
+        if not name.endswith("_port") or value is None:
+            continue
+        try:
+            port = None if isinstance(value, (bool, float)) else int(value)
+        except (TypeError, ValueError):
+            port = None
+        if port is None or not 0 < port < 65536:
+            yield f"{name} is {value!r}: set it to a port from 1 to 65535"
+        elif contract.get(f"{name[: -len('_port')]}_enabled", True):
+            ports[name] = port
+    for (one, port), (other, other_port) in itertools.combinations(ports.items(), 2):
+        if port == other_port and not {one, other} <= _MAY_SHARE:
+            yield f"{one} and {other} are both {port}: give one of them another port"
+
+
+def _directories(contract):
+    for name, value in contract.items():
+        if name.endswith("_dir"):
+            problem = _directory_problem(value)
+            if problem:
+                yield f"{name} is {value!r}: {problem}"
+    own = {name: contract[name] for name in _OWN_DIRECTORIES if contract.get(name)}
+    for (one, path), (other, other_path) in itertools.combinations(own.items(), 2):
+        if path == other_path:
+            yield f"{one} and {other} are both {path!r}: give each its own directory"
+    install, data = own.get("erlmcp_install_dir"), own.get("erlmcp_data_dir")
+    if install and data and str(data).startswith(f"{install}/"):
+        yield f"erlmcp_data_dir is {data!r}, inside erlmcp_install_dir: put the data where no release is replaced"
+
+
+def _directory_problem(value):
+    if not isinstance(value, str) or not value:
+        return "set it to an absolute path"
+    if re.search(r"[\x00-\x20\x7f]", value):
+        return "set it to a path without white space and control characters"
+    if not value.startswith("/"):
+        return "set it to an absolute path"
+    # normpath keeps two leading slashes, as POSIX lets them mean something else.
+    normal = os.path.normpath(value).replace("//", "/")
+    if normal in _SYSTEM_DIRECTORIES or normal == "/":
+        return "set it to a directory of its own, not to one of the system's"
+    return None if normal == value else f"write it as {normal!r}"
+
+
+def _accounts(contract):
+    for name in ("erlmcp_user", "erlmcp_group"):
+        if name in contract and not _ACCOUNT.fullmatch(str(contract[name])):
+            yield f"{name} is {contract[name]!r}: set it to lower-case letters, digits, _ and -, at most 32"
+    if contract.get("erlmcp_user") == "root":
+        yield "erlmcp_user is 'root': set it to an account of the node's own"
+
+
+def _node_names(nodes, name_type):
+    hosts = {}
+    for host, name in nodes.items():
+        problem = node_name_problem(name, name_type)
+        if problem:
+            yield f"the node name of {host} is {name!r}: {problem}"
+        hosts.setdefault(name, []).append(host)
+    for name, same in hosts.items():
+        if len(same) > 1:
+            yield f"{' and '.join(same)} have the same node name {name!r}: set erlmcp_node_name or erlmcp_node_host"
+
+
+def _cookie(cookie):
+    if cookie is None:
+        return
+    advice = "set it to 20 to 255 characters of A-Z, a-z, 0-9, _ and -, made at random"
+    if cookie == "erlmcp":
+        yield f"erlmcp_cookie is the well-known default, with which anyone can run code on the node: {advice}"
+    elif not isinstance(cookie, str) or not _COOKIE.fullmatch(cookie):
+        yield f"erlmcp_cookie (not shown) is too short, too long or has other characters: {advice}"

@@ -1,0 +1,112 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what is on disk and what is wanted to what has to be done; no input, no output."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from .._core.slots import SlotState
+
+FILES = ("sys.config", "vm.args", "env.sh")
+
+
+@dataclass(frozen=True)
+class StoredSet:
+    """The files of one set as bytes, ``None`` for one that is missing; ``intact`` means owner and modes are right."""
+
+    files: dict
+    intact: bool = True
+
+    def holds(self, wanted):
+        return self.intact and self.files == wanted
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is on disk.
+
+    :param sets: entry name to :class:`StoredSet`, for the entries behind ``current`` and ``next``.
+    :param by_hand: name to content of the files an operator made in the place of our links.
+    :param unlinked: names whose link into ``current`` is missing or is something else.
+    """
+
+    slots: SlotState = SlotState()
+    sets: dict = field(default_factory=dict)
+    by_hand: dict = field(default_factory=dict)
+    unlinked: tuple = FILES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be done, in this order.
+
+    :param adopted: the hand-made files that become the current set, so that a crash before the restart, or a
+        rollback, finds what runs now; ``None`` when there is nothing to adopt.
+    :param stage: lay down the wanted set and let it wait in ``next``.
+    :param unstage: forget what waits in ``next``, because the wanted set is current.
+    :param links: names to link into ``current``.
+    :param before: the files that would have run from the next restart on, for the diff.
+    """
+
+    adopted: dict | None
+    stage: bool
+    unstage: bool
+    links: tuple
+    before: dict
+
+    @property
+    def adopt(self):
+        return self.adopted is not None
+
+    @property
+    def steps(self):
+        steps = [step for step in ("adopt", "stage", "unstage") if getattr(self, step)]
+        return [*steps, *(f"link {name}" for name in self.links)]
+
+
+def plan(wanted, observed):
+    """Return the :class:`Plan` that makes ``wanted`` run from the next restart on.
+
+    :param wanted: name to content as bytes, for each of ``FILES``.
+    """
+    current = observed.sets.get(observed.slots.current)
+    waiting = observed.sets.get(observed.slots.next)
+    adopted = None
+    if current is None and observed.by_hand:
+        adopted = {name: observed.by_hand.get(name) for name in FILES}
+        current = StoredSet(adopted)
+    is_current = current is not None and current.holds(wanted)
+    waits = waiting is not None and waiting.holds(wanted)
+    before = waiting or current
+    return Plan(
+        adopted=adopted,
+        stage=not is_current and not waits,
+        unstage=is_current and waiting is not None,
+        links=tuple(observed.unlinked),
+        before=before.files if before else dict.fromkeys(FILES),
+    )
+
+
+def set_name(files, now):
+    """Return the name of a set: when it was made, and what it holds.
+
+    :param now: an aware :class:`datetime.datetime` in UTC.
+    """
+    digest = hashlib.sha256()
+    for name in FILES:
+        content = files.get(name)
+        digest.update(b"-" if content is None else b"%d:%b" % (len(content), content))
+    return f"{now:%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"
+
+
+def prunable(names, kept, keep):
+    """Return the sets to delete: all but the newest ``keep`` and those the links need.
+
+    :param names: entry names, oldest first.
+    """
+    old = [name for name in names if name not in kept]
+    return old[: max(len(old) - keep, 0)]

@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config
+short_description: Stage one validated set of sys.config, vm.args and env.sh
+version_added: 0.1.0
+description:
+  - Lays the three files down together as C(<config_dir>/sets/<id>), readable for the service and writable for root
+    alone, and lets the set wait in the slot C(next). M(erlmcp.ops.node_restart) makes it current between stop and
+    start, so a node that crashes meanwhile starts again with what it ran before.
+  - Does nothing when the set that the next restart runs holds these contents already. A current set that was edited
+    by hand is kept, and replaced by a new one at the next restart. When the wanted contents are current while others
+    wait, what waits is forgotten.
+  - Before a set gets its name, the Erlang of the release that the next restart runs reads it as the service account.
+    It starts once without the application, without a node name, and without opening a port or a log file. A problem is
+    reported with file and line.
+  - C(sys.config), C(vm.args) and C(env.sh) in the configuration directory become links into the current set. Files
+    that were made by hand are taken over as the first current set, and kept beside the links as
+    C(<name>.before-erlmcp-ops-<time>).
+author:
+  - erlmcp.ops contributors (@erlmcp)
+extends_documentation_fragment:
+  - erlmcp.ops.attributes
+  - erlmcp.ops.node
+options:
+  sys_config:
+    description: Text of C(sys.config), for example from P(erlmcp.ops.to_sys_config#filter).
+    type: str
+    required: true
+  vm_args:
+    description:
+      - Text of C(vm.args), for example from P(erlmcp.ops.to_vm_args#filter). It gives the node's name as O(node.name)
+        has it.
+    type: str
+    required: true
+  env_sh:
+    description: Text of C(env.sh), for example from P(erlmcp.ops.to_env_sh#filter).
+    type: str
+    required: true
+  group:
+    description: Group of the service account, which may read the files.
+    type: str
+    default: erlmcp
+  keep:
+    description: How many old sets to keep besides those of the slots.
+    type: int
+    default: 5
+  secrets:
+    description: Values in the files that must not appear in the diff or in messages.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Stage the configuration of the node
+  erlmcp.ops.config:
+    node: "{{ __erlmcp_node }}"
+    sys_config: "{{ settings | erlmcp.ops.to_sys_config(header='Managed by Ansible') }}"
+    vm_args: "{{ flags | erlmcp.ops.to_vm_args(header='Managed by Ansible') }}"
+    env_sh: "{{ {} | erlmcp.ops.to_env_sh }}"
+    secrets:
+      - "{{ database_password }}"
+  vars:
+    settings:
+      kernel:
+        logger_level: {$atom: info}
+      erlmcp:
+        database_password: "{{ database_password }}"
+    flags:
+      -name: "{{ __erlmcp_node.name }}"
+      +P: 1000000
+"""
+
+RETURN = r"""
+set:
+  description: The set that the next restart runs. In check mode the name is a guess, as it holds the time.
+  type: str
+  returned: success
+  sample: 20261124T071500Z-1f2e3d4c
+steps:
+  description: What was done, or would be done in check mode. C(adopt), C(stage), C(unstage) and C(link <name>).
+  type: list
+  elements: str
+  returned: success
+staged:
+  description: Whether a set waits for the next restart.
+  type: bool
+  returned: success
+current:
+  description: The set in use; V(null) before the first restart through the collection.
+  type: str
+  returned: success
+next:
+  description: The set that waits; V(null) when none does.
+  type: str
+  returned: success
+previous:
+  description: The set that was current before.
+  type: str
+  returned: success
+validated:
+  description:
+    - Whether the release's Erlang has accepted a new set in this run. V(false) when no new set was needed, and in check
+      mode on a host that has no release or no account yet.
+  type: bool
+  returned: success
+diff:
+  description: One element for each file that differs from what the next restart would have run, with secrets masked.
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.config import config
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.node_spec import NODE_SPEC
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            **NODE_SPEC,
+            "sys_config": {"type": "str", "required": True},
+            "vm_args": {"type": "str", "required": True},
+            "env_sh": {"type": "str", "required": True},
+            "group": {"type": "str", "default": "erlmcp"},
+            "keep": {"type": "int", "default": 5},
+            "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    run(module, lambda module: config(module, Runner()))
+
+
+if __name__ == "__main__":
+    main()

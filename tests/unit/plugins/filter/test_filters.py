@@ -1,0 +1,46 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+FILTERS = "ansible_collections.erlmcp.ops.plugins.filter"
+
+
+def filter_named(name):
+    return importlib.import_module(f"{FILTERS}.{name}").FilterModule().filters()[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "result"),
+    [
+        ("to_erlang", [{"a": 1}, True], "[\n  {a, 1}\n].\n"),
+        ("to_sys_config", [{"a": {}}, ["{b, []}"], "x"], "%% x\n[\n  {a, []},\n  {b, []}\n].\n"),
+        ("to_vm_args", [{"+P": 5}, "x"], "# x\n+P 5\n"),
+        ("to_env_sh", [{"A": 1}, "x"], "# x\nexport A='1'\n"),
+        ("node_name", [{"inventory_hostname": "a.b"}, "short"], "erlmcp@a"),
+        ("contract_problems", [{}, {}], []),
+    ],
+)
+def test_filter(name, arguments, result):
+    assert filter_named(name)(*arguments) == result
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("to_erlang", {"a": {"$x": 1}}, "a: unknown tag"),
+        ("to_sys_config", {"a": {"$x": 1}}, "a: unknown tag"),
+        ("to_vm_args", {"-setcookie": "x"}, "-setcookie: "),
+        ("to_env_sh", {"a-b": 1}, "'a-b' is no name"),
+        ("node_name", {"inventory_hostname": "a"}, "a: 'erlmcp@a' is no Erlang node name"),
+    ],
+)
+def test_a_refusal_is_a_filter_error(name, value, message):
+    with pytest.raises(AnsibleFilterError, match=message):
+        filter_named(name)(value)

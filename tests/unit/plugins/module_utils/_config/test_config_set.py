@@ -1,0 +1,306 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.config import config
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed, Runner
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots
+
+needs_erl = pytest.mark.skipif(shutil.which("erl") is None, reason="Erlang is not installed")
+
+USER = pwd.getpwuid(os.geteuid()).pw_name
+GROUP = grp.getgrgid(os.getegid()).gr_name
+VM_ARGS = "-name erlmcp@h.example\n+P 100000\n"
+
+
+class FakeRunner:
+    """Accepts every shell file and every set, and counts the starts of Erlang."""
+
+    def __init__(self):
+        self.starts = []
+
+    def run(self, argv, stdin="", **options):
+        if argv[0] == "sh":
+            return Completed(0, "", "")
+        self.starts.append((argv, options))
+        return Completed(0, "checked:[]\n", "")
+
+
+class Host:
+    """A host in a temporary directory, with an empty release unless it is taken away."""
+
+    def __init__(self, root):
+        self.root = root
+        self.runner = FakeRunner()
+        self.etc = root / "etc"
+        release = root / "opt" / "releases" / "1.0.0"
+        (release / "releases" / "1.0.0").mkdir(parents=True)
+        (release / "releases" / "start_erl.data").write_text("13.1.5 1.0.0")
+        (release / "releases" / "1.0.0" / "start_clean.boot").touch()
+        (release / "erts-13.1.5" / "bin").mkdir(parents=True)
+        (root / "opt" / "next").symlink_to("releases/1.0.0")
+        self.slots = Slots(str(self.etc), "sets")
+
+    def config(self, sys_config="[].\n", check=False, **params):
+        params = {
+            "node": {
+                "name": "erlmcp@h.example",
+                "name_type": "long",
+                "user": USER,
+                "home_dir": str(self.root),
+                "install_dir": str(self.root / "opt"),
+                "config_dir": str(self.etc),
+            },
+            "sys_config": sys_config,
+            "vm_args": VM_ARGS,
+            "env_sh": "export A='1'\n",
+            "group": GROUP,
+            "keep": 5,
+            "secrets": [],
+            **params,
+        }
+        return config(SimpleNamespace(params=params, check_mode=check, no_log_values=set()), self.runner)
+
+    def files(self):
+        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*"))
+
+
+@pytest.fixture
+def host(tmp_path):
+    return Host(tmp_path)
+
+
+def test_the_first_set_is_staged_and_linked(host):
+    result = host.config()
+    assert result["changed"]
+    assert result["staged"]
+    assert result["validated"]
+    assert result["current"] is None
+    assert result["next"] == result["set"] == host.slots.state().next
+    assert os.readlink(host.etc / "sys.config") == "current/sys.config"
+    stored = host.etc / "sets" / result["set"]
+    assert stored.stat().st_mode & 0o7777 == 0o750
+    assert {path.name: path.stat().st_mode & 0o7777 for path in stored.iterdir()} == dict.fromkeys(
+        ("sys.config", "vm.args", "env.sh"), 0o640
+    )
+    host.slots.activate()
+    assert (host.etc / "sys.config").read_text() == "[].\n"
+
+
+def test_check_mode_predicts_and_leaves_the_host_alone(host):
+    before = host.files()
+    predicted = host.config(check=True)
+    assert host.files() == before
+    result = host.config()
+    for key in ("changed", "steps", "staged", "validated", "diff"):
+        assert predicted[key] == result[key]
+
+
+def test_a_second_run_changes_nothing_and_starts_no_erlang(host):
+    first = host.config()
+    again = host.config()
+    assert not again["changed"]
+    assert again["set"] == first["set"]
+    assert again["diff"] == []
+    host.slots.activate()
+    assert not host.config()["changed"]
+    assert len(host.runner.starts) == 1
+
+
+def test_erlang_runs_as_the_service_account_without_name_and_cookie(host):
+    host.config(vm_args="-name erlmcp@h.example\n-start_epmd false\n-kernel inet_dist_listen_min 9100\n")
+    argv, options = host.runner.starts[0]
+    assert options["account"] == USER
+    assert options["env"]["HOME"] == str(host.root)
+    assert not {"-name", "-start_epmd", "-setcookie"} & set(argv)
+    assert "inet_dist_listen_min" in argv
+
+
+def test_a_change_waits_and_its_return_is_forgotten(host):
+    host.config()
+    host.slots.activate()
+    current = host.slots.state().current
+    assert host.config("[{a,[]}].\n")["steps"] == ["stage"]
+    assert host.slots.state().current == current
+    back = host.config()
+    assert back["steps"] == ["unstage"]
+    assert back["set"] == current
+    assert host.slots.state().next is None
+
+
+def test_an_edited_current_set_is_kept_and_replaced(host):
+    host.config()
+    host.slots.activate()
+    edited = host.etc / "sys.config"
+    edited.write_text("[{by,hand}].\n")
+    result = host.config()
+    assert result["steps"] == ["stage"]
+    assert result["diff"][0]["before"] == "[{by,hand}].\n"
+    assert edited.read_text() == "[{by,hand}].\n"
+    host.slots.activate()
+    assert edited.read_text() == "[].\n"
+    assert (host.etc / "previous" / "sys.config").read_text() == "[{by,hand}].\n"
+
+
+def test_a_set_that_others_may_write_is_replaced(host):
+    name = host.config()["set"]
+    (host.etc / "sets" / name / "vm.args").chmod(0o666)
+    assert host.config()["steps"] == ["stage"]
+
+
+def test_hand_made_files_are_adopted_and_kept(host):
+    host.etc.mkdir()
+    (host.etc / "sys.config").write_text("[{by,hand}].\n")
+    predicted = host.config(check=True)
+    result = host.config()
+    assert predicted["steps"] == result["steps"] == ["adopt", "stage", "link sys.config", "link vm.args", "link env.sh"]
+    assert predicted["diff"] == result["diff"]
+    assert (host.etc / "sys.config").read_text() == "[{by,hand}].\n"
+    (aside,) = host.etc.glob("sys.config.before-erlmcp-ops-*")
+    assert aside.read_text() == "[{by,hand}].\n"
+    host.slots.activate()
+    assert (host.etc / "sys.config").read_text() == "[].\n"
+
+
+def test_what_a_killed_run_left_is_cleared(host):
+    name = host.config()["set"]
+    (host.etc / "sets" / ".half").mkdir()
+    (host.etc / "sets" / ".half" / "sys.config").touch()
+    (host.etc / "next.0123abcd.tmp").symlink_to("nowhere")
+    assert not host.config()["changed"]
+    assert os.listdir(host.etc / "sets") == [name]
+    assert not (host.etc / "next.0123abcd.tmp").is_symlink()
+
+
+def test_old_sets_are_pruned(host):
+    for number in range(5):
+        host.config(f"[{{a,[{number}]}}].\n", keep=1)
+        host.slots.activate()
+    state = host.slots.state()
+    names = host.slots.names()
+    assert len(names) == 4
+    assert {state.current, state.previous} <= set(names)
+
+
+def test_a_refused_set_leaves_no_trace(host):
+    host.runner.run = lambda argv, **options: Completed(0, "checked:[{duplicate,a}]\n" if argv[0] != "sh" else "", "")
+    before = host.files()
+    with pytest.raises(OpsError) as caught:
+        host.config()
+    assert str(caught.value) == "the configuration is refused: sys.config has more than one section a: merge them"
+    assert host.files() == before
+
+
+def test_env_sh_is_read_by_a_shell(host):
+    host.runner.run = lambda argv, **options: Runner().run(argv, **options)
+    with pytest.raises(OpsError, match="env.sh line [0-9]+: "):
+        host.config(env_sh="A=1\nB='\n")
+
+
+def test_a_secret_is_in_neither_message_nor_diff(host):
+    answer = 'checked:[{kernel,net_ticktime,"hidden one","a number of seconds"}]\n'
+    host.runner.run = lambda argv, **options: Completed(0, answer if argv[0] != "sh" else "", "")
+    with pytest.raises(OpsError) as caught:
+        host.config(secrets=["hidden one"])
+    assert "hidden" not in str(caught.value) + str(caught.value.details)
+
+
+@pytest.mark.parametrize("missing", ["release", "account", "group"])
+def test_a_fresh_host_is_predicted_but_not_configured(host, missing):
+    if missing == "release":
+        (host.root / "opt" / "next").unlink()
+    node = {
+        "name": "erlmcp@h.example",
+        "name_type": "long",
+        "user": "no-such-account" if missing == "account" else USER,
+        "home_dir": str(host.root),
+        "install_dir": str(host.root / "opt"),
+        "config_dir": str(host.etc),
+    }
+    group = "no-such-group" if missing == "group" else GROUP
+    predicted = host.config(check=True, node=node, group=group)
+    assert predicted["changed"]
+    assert predicted["validated"] is (missing == "group")
+    role = "erlmcp_release" if missing == "release" else "erlmcp_node"
+    with pytest.raises(OpsError, match=role):
+        host.config(node=node, group=group)
+    assert not host.etc.exists()
+
+
+@pytest.fixture
+def real_host(host):
+    """The host with a release that has no Erlang of its own, only the system's libraries."""
+    erl = os.path.realpath(shutil.which("erl"))
+    system = os.path.dirname(os.path.dirname(erl))
+    program = 'io:format("~s", [erlang:system_info(version)]), halt().'
+    command = ["erl", "-noshell", "-eval", program]
+    erts = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
+    release = host.root / "opt" / "releases" / "1.0.0"
+    shutil.rmtree(release / "erts-13.1.5")
+    (release / "releases" / "start_erl.data").write_text(f"{erts} 1.0.0")
+    shutil.copy(os.path.join(system, "bin", "start_clean.boot"), release / "releases" / "1.0.0" / "start_clean.boot")
+    application = release / "lib" / "erlmcp-1.0.0" / "ebin" / "erlmcp.app"
+    application.parent.mkdir(parents=True)
+    application.write_text('{application, erlmcp, [{vsn, "1.0.0"}]}.\n')
+    for library in os.listdir(os.path.join(system, "lib")):
+        (release / "lib" / library).symlink_to(os.path.join(system, "lib", library))
+    host.runner = Runner()
+    return host
+
+
+@needs_erl
+def test_erlang_accepts_a_good_set_without_touching_the_log(real_host):
+    log = real_host.root / "log" / "erlmcp.log"
+    handler = f'{{handler, default, logger_std_h, #{{config => #{{file => "{log}", max_no_bytes => 100}}}}}}'
+    text = f"[{{kernel, [{{logger_level, debug}}, {{logger, [{handler}]}}]}}, {{erlmcp, [{{a, 1}}]}}].\n"
+    assert real_host.config(text)["validated"]
+    assert not log.parent.exists()
+
+
+@needs_erl
+@pytest.mark.parametrize(
+    ("sys_config", "vm_args", "problem"),
+    [
+        ("[{a,[]},\n{b,[}]}].", "", "sys.config line 2: syntax error before: '}'"),
+        ("[{a,[]}]", "", "sys.config: no ending <dot> found; or a quote is never closed"),
+        ("[{a,[]},{b,[]},{a,[]}].", "", "sys.config has more than one section a: merge them"),
+        ("[{kernel,x}].", "", "sys.config: application: kernel; parameters must be a list"),
+        ('["/no/such.config"].', "", "sys.config includes /no/such.config, which is not there"),
+        ("[{kernel,[{net_ticktime,-1}]}].", "", "sys.config: net_ticktime of kernel is -1, and must be a number"),
+        ("[{kernel,[{logger_level,loud}]}].", "", "sys.config: logger_level of kernel is loud, and must be a level"),
+        (
+            "[{kernel,[{logger,[{handler,default,logger_std_h,#{config => #{type => tape}}}]}]}].",
+            "",
+            "sys.config: the logger handler default cannot be added: ",
+        ),
+        ("[{kernel,[{logger,[{handler,x,nosuch_h,#{}}]}]}].", "", "sys.config: the logger handler x cannot be added: "),
+        ("[].", "+Q 4000\n+zzz 1\n", "vm.args line 4: the emulator refuses +zzz 1: "),
+        ("[].", "+P 5\n", "vm.args line 3: the emulator refuses +P 5: bad number of processes 5"),
+        ("[].", "-kernel inet_dist_listen_min abc\n", "vm.args line 3: inet_dist_listen_min of kernel is abc"),
+        ("[].", "-kernel inet_dist_use_interface {1}\n", "vm.args line 3: inet_dist_use_interface of kernel is {1}"),
+        (
+            "[{kernel,[{inet_dist_listen_min,9200}]}].",
+            "-kernel inet_dist_listen_max 9100\n",
+            "sys.config: inet_dist_listen_min of kernel is 9200, and must be at most inet_dist_listen_max",
+        ),
+        ("[].", "-erlmcp a {b\n", "vm.args line 3: the value {b of -erlmcp a is no Erlang term"),
+        ("[].", "-kernel a {b\n", "vm.args line 3: the value {b of -kernel a is no Erlang term"),
+    ],
+)
+def test_erlang_refuses_and_we_say_where(real_host, sys_config, vm_args, problem):
+    with pytest.raises(OpsError) as caught:
+        real_host.config(sys_config, vm_args=VM_ARGS + vm_args)
+    (found,) = caught.value.details["problems"]
+    assert found.startswith(problem)
+    assert not real_host.etc.exists()
