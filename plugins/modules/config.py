@@ -113,8 +113,8 @@ previous:
   returned: success
 validated:
   description:
-    - Whether the release's Erlang has accepted a new set in this run. V(false) when no new set was needed, and in check
-      mode on a host that has no release or no account yet.
+    - Whether the release's Erlang has accepted the set in this run. V(false) when neither a new set was needed nor
+      another release waits, and in check mode on a host that has no release or no account yet.
   type: bool
   returned: success
 diff:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from .._core.errors import OpsError
 from .diff import diffs, secret_forms
+from .erts import release_waits
 from .plan import plan, set_name
 from .store import Store
 from .validate import validate
@@ -33,7 +34,10 @@ def config(module, runner):
     store = Store(node["config_dir"], _gid(params["group"], module.check_mode))
     observed = store.observe()
     todo = plan(wanted, observed)
-    validated = todo.stage and validate(wanted, node, runner, forms, may_lack_host=module.check_mode)
+    # A release that waits may bring another Erlang, which has to accept the old config too.
+    validated = (todo.stage or release_waits(node)) and validate(
+        wanted, node, runner, forms, may_lack_host=module.check_mode
+    )
     now = datetime.datetime.now(datetime.timezone.utc)
     slots = observed.slots
     if todo.adopt:

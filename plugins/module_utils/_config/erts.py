@@ -107,6 +107,11 @@ class Release:
     erts_bin: str
 
 
+def release_waits(node):
+    """Return whether another release than the current one runs from the next restart on."""
+    return Slots(node["install_dir"], "releases").state().next is not None
+
+
 def find_release(node):
     """Return the :class:`Release` that the next restart runs, or ``None`` when none is installed.
 

@@ -23,7 +23,7 @@ HEALTH_SPEC = {
         "default": {},
         "options": {
             "url": {"type": "str"},
-            "status_key": {"type": "str", "default": "status"},
+            "status_key": {"type": "str", "default": "status", "no_log": False},
             "status_value": {"type": "str", "default": "healthy"},
             "required_level": {"type": "str", "choices": ["http", "ping", "process"], "default": "http"},
             "request_timeout_seconds": {"type": "int", "default": 5},

@@ -10,6 +10,7 @@ import time
 
 from .._core.errors import OpsError
 from .._erlang.node import Unreachable, function_name
+from .._erlang.terms import Atom, format_term
 from .observe import Observer, members_missing, unhealthy_message
 
 # After this many automatic restarts by systemd a start is called failed without waiting for the time-out.
@@ -101,11 +102,11 @@ class Restart:
 
     def _members_not_serving(self, names):
         application = self.options["application"]
-        listed = ", ".join(f"'{name}'" for name in names)
+        listed = format_term([Atom(name) for name in names])
         answer = self.observer.node.evaluate(
             f"[{{N, case rpc:call(N, application, which_applications, [], 5000) of "
             f"Apps when is_list(Apps) -> lists:keymember('{application}', 1, Apps); _ -> unreachable end}} "
-            f"|| N <- [{listed}]]",
+            f"|| N <- {listed}]",
             timeout=30,
         )
         return [
@@ -173,7 +174,8 @@ class Restart:
 
     def _connect(self, names):
         # A release without clustering of its own does not look for its peers.
-        self.observer.node.evaluate(f"[net_kernel:connect_node(N) || N <- [{', '.join(repr(n) for n in names)}]]")
+        listed = format_term([Atom(name) for name in names])
+        self.observer.node.evaluate(f"[net_kernel:connect_node(N) || N <- {listed}]")
 
     def _failure(self, state, missing, gave_up):
         waited = "systemd gave up" if gave_up else f"{self.options['start_timeout_seconds']} s"
