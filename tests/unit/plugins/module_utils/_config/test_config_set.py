@@ -114,6 +114,7 @@ def test_a_second_run_changes_nothing_and_starts_no_erlang(host):
     assert again["set"] == first["set"]
     assert again["diff"] == []
     host.slots.activate()
+    Slots(str(host.root / "opt"), "releases").activate()
     assert not host.config()["changed"]
     assert len(host.runner.starts) == 1
 
@@ -137,6 +138,16 @@ def test_a_change_waits_and_its_return_is_forgotten(host):
     assert back["steps"] == ["unstage"]
     assert back["set"] == current
     assert host.slots.state().next is None
+
+
+def test_an_unchanged_set_is_judged_again_by_a_release_that_waits(host):
+    host.config()
+    host.slots.activate()
+    waiting = host.config()
+    assert (waiting["changed"], waiting["validated"]) == (False, True)
+    Slots(str(host.root / "opt"), "releases").activate()
+    running = host.config()
+    assert (running["changed"], running["validated"]) == (False, False)
 
 
 def test_an_edited_current_set_is_kept_and_replaced(host):

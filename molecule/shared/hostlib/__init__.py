@@ -1,1 +1,0 @@
-"""Real systemd hosts on one machine, for the tests and the demo."""
