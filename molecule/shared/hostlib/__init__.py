@@ -1,0 +1,1 @@
+"""Real systemd hosts on one machine, for the tests and the demo."""

@@ -1,0 +1,210 @@
+"""Making, booting and forgetting hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hostlib.images import ensure_image, host_image, remove_outdated_images
+from hostlib.inventory import Host, recorded_hosts
+from hostlib.machine import (
+    BRIDGE,
+    BRIDGE_ADDRESS,
+    CGROUP,
+    HOSTS,
+    IMAGES,
+    KEY,
+    PARTS,
+    HostsError,
+    check_disk,
+    ensure_bridge,
+    ensure_key,
+    private,
+    remove_bridge,
+    remove_cgroups,
+    remove_tree,
+    run,
+)
+from hostlib.processes import MARK, leader, mark, running, stop
+
+PARALLEL = 4
+BOOT_SECONDS = 60
+POLL_SECONDS = 0.1
+LOG_TAIL_LINES = 30
+
+NETWORK_FILE = """\
+[Match]
+Name=host0
+[Network]
+Address={address}/{prefix}
+LinkLocalAddressing=no
+"""
+
+
+def bring_up(hosts: list[Host], lock: int) -> None:
+    """Boot what is not up. A host that is to be different now is made anew."""
+    for suite in {host.suite for host in hosts}:
+        ensure_image(host_image(suite), lock)
+    check_disk()
+    ensure_key()
+    ensure_bridge()
+    clear_leftovers()
+    recorded = recorded_hosts()
+    in_parallel(make, [host for host in hosts if host not in recorded])
+    remove_outdated_images({host.image for host in recorded_hosts()})
+    in_parallel(boot, hosts)
+    tell_names(recorded_hosts())
+
+
+def take_down(hosts: list[Host]) -> None:
+    in_parallel(forget, hosts)
+    if not recorded_hosts():
+        clear_leftovers()
+        remove_cgroups(CGROUP)
+        remove_bridge()
+
+
+def clear_leftovers() -> None:
+    """What an interrupted run left: half-made disks, half-ended hosts."""
+    recorded = {host.name for host in recorded_hosts()}
+    for name, processes in running().items():
+        if name not in recorded or not processes.complete:
+            stop(name)
+    for directory in HOSTS.iterdir():
+        if directory.name not in recorded:
+            remove_tree(directory)
+
+
+def in_parallel(function: Callable[[Host], None], hosts: Iterable[Host]) -> None:
+    """All are tried; the first failure is the one reported."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        results = [pool.submit(function, host) for host in hosts]
+    for result in results:
+        result.result()
+
+
+def forget(host: Host) -> None:
+    stop(host.name)
+    remove_tree(host.directory)
+
+
+def make(host: Host) -> None:
+    """A fresh disk: only what tells this host from another of its image."""
+    forget(host)
+    for name in ("root", "work", "upper"):
+        (host.directory / name).mkdir(parents=True)
+    files = {
+        "etc/hostname": f"{host.name}\n",
+        "etc/hosts": "127.0.0.1 localhost\n",
+        "etc/machine-id": f"{hashlib.sha256(host.name.encode()).hexdigest()[:32]}\n",
+        "etc/systemd/network/10-host0.network": NETWORK_FILE.format(
+            address=host.address, prefix=BRIDGE_ADDRESS.network.prefixlen
+        ),
+        "root/.ssh/authorized_keys": KEY.with_suffix(".pub").read_text(),
+    }
+    for name, content in files.items():
+        path = host.directory / "upper" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    for name in ("root", "root/.ssh"):
+        (host.directory / "upper" / name).chmod(0o700)
+    host.save()
+
+
+def boot(host: Host) -> None:
+    """Wait for the end of the boot even if an earlier, interrupted run began it."""
+    if host.name in running():
+        ready = wait_until(lambda: is_booted(host), BOOT_SECONDS)
+    else:
+        supervisor = start(host)
+        ready = wait_until(lambda: supervisor.poll() is not None or is_ready(host), BOOT_SECONDS)
+        ready = ready and supervisor.poll() is None
+    if not ready:
+        show_log(host)
+        stop(host.name)
+        raise HostsError(f"{host.name} did not boot: see its log above, then `hosts.py reset INVENTORY`")
+
+
+def start(host: Host) -> subprocess.Popen:
+    """In a session of its own: a host outlives the shell that made it."""
+    nspawn = [
+        "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--settings=no",
+        "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=read-only",
+        f"--directory={host.directory / 'root'}", f"--network-bridge={BRIDGE}",
+        f"--machine={host.name.replace('.', '-')}", f"--hostname={host.name}",
+        f"--setenv={MARK}={mark(host.name)}",
+    ]  # fmt: skip
+    disk = [host.directory, IMAGES / host.image]
+    with host.console.open("wb") as console:
+        return subprocess.Popen(
+            private("sh", PARTS / "boot.sh", *disk, f"{CGROUP}/{host.name}", *nspawn),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            env=os.environ | {MARK: mark(host.name)},
+        )
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def inside(pid: int, *command: str) -> str:
+    """What the command says in a host. By its init: needs neither ssh nor bus."""
+    return run("nsenter", f"--target={pid}", "--all", "--root", "--wd", *command).stdout
+
+
+def system_state(name: str) -> str:
+    pid = leader(name)
+    if pid is None:
+        return "off"
+    return inside(pid, "systemctl", "is-system-running").strip() or "starting"
+
+
+def is_booted(host: Host) -> bool:
+    return system_state(host.name) in ("running", "degraded")
+
+
+def is_ready(host: Host) -> bool:
+    return is_booted(host) and ssh_answers(host)
+
+
+def ssh_answers(host: Host) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host.address, 22), timeout=1) as connection:
+        return connection.recv(4) == b"SSH-"
+    return False
+
+
+def show_log(host: Host) -> None:
+    """Of the console, and of the journal when there is an init to ask for it."""
+    lines = host.console.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    pid = leader(host.name)
+    if pid is not None:
+        lines += inside(pid, "journalctl", "--boot", "--no-pager", f"--lines={LOG_TAIL_LINES}").splitlines()
+    print(f"--- {host.name}", *lines, sep="\n", file=sys.stderr)
+
+
+def tell_names(hosts: Iterable[Host]) -> None:
+    """Add the names a running host does not know; leave what a role wrote."""
+    for processes in running().values():
+        for pid in processes.leaders:
+            path = Path(f"/proc/{pid}/root/etc/hosts")
+            known = path.read_text().split()
+            missing = [f"{host.address} {host.name}\n" for host in hosts if host.name not in known]
+            if missing:
+                with path.open("a") as file:
+                    file.writelines(missing)
