@@ -14,7 +14,7 @@ mount -t tmpfs tmpfs /run
 # the others: stopping ssh.service in one would then kill it in all.
 mkdir -p "$cgroup"
 for parent in /sys/fs/cgroup "${cgroup%/*}"; do
-    for controller in $(cat "$parent/cgroup.controllers"); do
+    tr ' ' '\n' <"$parent/cgroup.controllers" | while read -r controller; do
         # Refused where the machine keeps processes in the parent; hosts then
         # run without limits, as units accept.
         echo "+$controller" 2>/dev/null >"$parent/cgroup.subtree_control" || true
