@@ -178,7 +178,8 @@ class Restart:
         self.observer.node.evaluate(f"[net_kernel:connect_node(N) || N <- {listed}]")
 
     def _failure(self, state, missing, gave_up):
-        waited = "systemd gave up" if gave_up else f"{self.options['start_timeout_seconds']} s"
+        restarts = state["unit"]["automatic_restarts"]
+        waited = f"{restarts} automatic restarts" if gave_up else f"{self.options['start_timeout_seconds']} s"
         journal = self.observer.unit.journal()
         previous = state["config"]["previous"]
         way_back = f" The previous config {previous} is kept: run the playbook revert_config." if previous else ""
