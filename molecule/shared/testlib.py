@@ -118,17 +118,19 @@ def kill_after(process, marker, times=1, timeout=120):
     raise AssertionError(f"{marker!r} was not printed:\n{''.join(printed)}")
 
 
-def ssh(address, command, check=True, timeout=60):
-    """Run a shell command on a host as root."""
+def ssh(address, command, typed="", check=True, timeout=60, terminal=False):
+    """Run a shell command on a host as root; ``typed`` is its input, from a ``terminal`` if that matters to it."""
     done = subprocess.run(
         [
             "ssh",
             *("-i", str(CACHE / "ssh" / "id_ed25519")),
             *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),
             *("-o", "BatchMode=yes", "-o", "ConnectTimeout=5"),
+            *(["-tt"] if terminal else []),
             f"root@{address}",
             command,
         ],
+        input=typed,
         capture_output=True,
         text=True,
         check=False,

@@ -59,8 +59,12 @@ def test_the_control_command_does_what_the_guide_says(name):
     assert ssh(HOSTS[name], "erlmcp eval '1 + 1.'").stdout == "2\n"
     assert ssh(HOSTS[name], "erlmcp pid").stdout == ssh(HOSTS[name], "systemctl show -P MainPID erlmcp").stdout
     assert ssh(HOSTS[name], "erlmcp versions").stdout == "1.0.0 current\n"
-    console = ssh(HOSTS[name], "echo 'node().' | timeout 20 erlmcp remote_console", check=False).stdout
-    assert f"erlmcp@{name}" in console
+
+
+def test_the_remote_console_is_a_shell_on_the_node():
+    name, address = next(iter(HOSTS.items()))
+    done = ssh(address, "timeout 4 erlmcp remote_console", "1 + 41.\r", check=False, terminal=True)
+    assert f"(erlmcp@{name})1> 1 + 41.\n42" in done.stdout
 
 
 @EACH
