@@ -163,7 +163,8 @@ class TestOnAServingNode:
     """What only the release's own Erlang can judge is refused before the set gets its name."""
 
     @pytest.fixture(scope="class", autouse=True)
-    def _serving(self):
+    @classmethod
+    def _serving(cls):
         done = play("erlmcp.ops.site", HOSTS)
         assert done.rc == 0, done.messages
 

@@ -18,7 +18,10 @@ HOSTS = Hosts(Path(__file__).parents[1])
 COOKIE = (CACHE / "cookies" / "erlmcp").read_text().strip()
 EACH = pytest.mark.parametrize("name", HOSTS)
 # Until a file appears, without a pause: a command that asks the node lives for ten milliseconds.
-SAMPLE = "rm -f /tmp/enough; until [ -e /tmp/enough ]; do cat /proc/[0-9]*/cmdline; done 2> /dev/null | tr '\\0' '\\n' | sort -u"
+SAMPLE = (
+    "rm -f /tmp/enough; until [ -e /tmp/enough ]; do cat /proc/[0-9]*/cmdline; done 2> /dev/null"
+    " | tr '\\0' '\\n' | sort -u"
+)
 
 
 def test_the_cookie_is_strong_and_kept_on_the_control_node():

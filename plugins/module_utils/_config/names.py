@@ -50,7 +50,7 @@ def node_name(variables, name_type="long"):
     problem = node_name_problem(name, name_type)
     if problem:
         host = variables.get("inventory_hostname")
-        raise OpsError(f"{host}: {name!r} is no Erlang node name: {problem}", kind="input")
+        raise OpsError(f"{host}: {name!r} is no Erlang node name (erlmcp_node_name): {problem}", kind="input")
     return str(name)
 
 
