@@ -66,6 +66,7 @@ class Restart:
         self.observer = observer
         self.options = options
         self.drained = "not needed"
+        self.started = None
 
     def apply(self, before):
         self.observer.unit.reload_definitions()
@@ -77,6 +78,7 @@ class Restart:
                 self._stop()
         self.observer.releases.activate()
         self.observer.configs.activate()
+        self.started = time.time()
         self.observer.unit.start(self.options["start_timeout_seconds"])
         return self._wait(set(before["members"]) - {self.observer.node.name})
 
@@ -180,12 +182,12 @@ class Restart:
     def _failure(self, state, missing, gave_up):
         restarts = state["unit"]["automatic_restarts"]
         waited = f"{restarts} automatic restarts" if gave_up else f"{self.options['start_timeout_seconds']} s"
-        journal = self.observer.unit.journal()
+        journal = self.observer.unit.journal(self.started)
         previous = state["config"]["previous"]
         way_back = f" The previous config {previous} is kept: run the playbook revert_config." if previous else ""
         return OpsError(
             f"{unhealthy_message(state, missing)} (after {waited}). The roll stops here, no other node was touched."
-            f"{way_back} Last lines of journalctl -u {self.observer.unit.name}:\n{journal}",
+            f"{way_back} From journalctl -u {self.observer.unit.name}:\n{journal}",
             kind="health",
             health=state["health"],
             release=state["release"],

@@ -9,9 +9,17 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 
 from .._core.errors import OpsError
+
+_TELLING = re.compile(
+    r"\b(error|critical|alert|emergency|cannot|could not|crash|refused|denied|slogan)\b", re.IGNORECASE
+)
+_TELLING_LINES = 6
+_LAST_LINES = 6
+_LINE_LENGTH = 400
 
 _PROPERTIES = (
     "LoadState",
@@ -89,12 +97,10 @@ class Unit:
     def stop(self, timeout):
         self._systemctl(["stop", self.name], timeout)
 
-    def journal(self, lines=30):
-        """The unit's last lines, for a failure's message."""
-        done = self.runner.run(
-            ["journalctl", "--no-pager", "--output=cat", "-n", str(lines), "-u", self.name], timeout=30
-        )
-        return done.out.strip()
+    def journal(self, since):
+        """What the unit said since a time in seconds of the epoch, for a failure's message."""
+        options = ["--no-pager", "--output=cat", f"--since=@{int(since)}", "-u", self.name]
+        return telling_lines(self.runner.run(["journalctl", *options], timeout=30).out)
 
     def definition_digest(self):
         """SHA-256 over the unit and its drop-ins as they are on disk; the unit records the same when it starts."""
@@ -112,3 +118,14 @@ class Unit:
         done = self.runner.run(["systemctl", *arguments], timeout=timeout)
         if not done.ok:
             raise OpsError(f"systemctl {' '.join(arguments)} failed: {done.err.strip()}", kind="systemd")
+
+
+def telling_lines(text):
+    """Return the first lines of a log that tell of an error, and its last lines.
+
+    A node that fails to start says why once, and then prints page after page of supervisors ending.
+    """
+    lines = [line[:_LINE_LENGTH] for line in text.splitlines()]
+    telling = [number for number, line in enumerate(lines) if _TELLING.search(line)][:_TELLING_LINES]
+    last = range(max(len(lines) - _LAST_LINES, 0), len(lines))
+    return "\n".join(lines[number] for number in sorted({*telling, *last}))

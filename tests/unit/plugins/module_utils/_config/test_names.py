@@ -29,7 +29,11 @@ def test_node_name(variables, name_type, name):
 @pytest.mark.parametrize(
     ("variables", "name_type", "message"),
     [
-        ({"ansible_host": "h2"}, "long", "n1: 'erlmcp@n1' is no Erlang node name (erlmcp_node_name): a long name needs a host"),
+        (
+            {"ansible_host": "h2"},
+            "long",
+            "n1: 'erlmcp@n1' is no Erlang node name (erlmcp_node_name): a long name needs a host",
+        ),
         ({}, "long", "set erlmcp_node_host, or erlmcp_node_name_type: short"),
         ({"erlmcp_node_name": "a@b@c.d"}, "long", "name@host"),
         ({"erlmcp_node_name": "ab"}, "long", "name@host"),
