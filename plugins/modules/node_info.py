@@ -104,6 +104,10 @@ members:
   type: list
   elements: str
   returned: always
+distribution_error:
+  description: Why the node could not be asked over distribution, or null.
+  type: str
+  returned: always
 missing_members:
   description: Those of O(expect_members) that it does not see.
   type: list

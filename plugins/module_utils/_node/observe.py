@@ -59,7 +59,7 @@ class Observer:
         unit = self.unit.state()
         releases = self._predict("release", self.releases.state())
         configs = self._predict("config", self.configs.state())
-        figures, health = self._ask(unit)
+        figures, health, silence = self._ask(unit)
         running_release = os.path.basename(self._recorded("started.release") or "") or None
         state = {
             "name": self.node.name,
@@ -83,6 +83,7 @@ class Observer:
             "health": health,
             "figures": figures,
             "members": sorted(figures.get("members", [])),
+            "distribution_error": silence,
             "restart_required": self._reasons(unit, releases, configs, running_release),
         }
         if connections_function and figures:
@@ -101,17 +102,18 @@ class Observer:
     def _ask(self, unit):
         if not unit.running:
             process = Answer("process", "absent", f"{self.unit.name} is {unit.active} ({unit.sub})")
-            return {}, judge([process], self.health_options["required_level"])
+            return {}, judge([process], self.health_options["required_level"]), process.detail
         answers = [ask_http(self.health_options)]
+        figures, silence = {}, None
         try:
             figures = dict(self.node.evaluate(_FIGURES.strip()))
             figures["applications"] = {str(name): version for name, version in figures["applications"]}
             answers.append(Answer("ping", "ok", f"{self.node.name} answers over distribution"))
         except Unreachable as error:
-            figures = {}
-            answers.append(Answer("ping", "absent", str(error)))
+            silence = str(error)
+            answers.append(Answer("ping", "absent", silence))
         answers.append(Answer("process", "ok", f"{self.unit.name} is active, process {unit.pid}"))
-        return figures, judge(answers, self.health_options["required_level"])
+        return figures, judge(answers, self.health_options["required_level"]), silence
 
     def _predict(self, topic, slots):
         return replace(slots, next=self.predicted_next[topic]) if topic in self.predicted_next else slots
@@ -179,5 +181,6 @@ def unhealthy_message(state, missing):
     if not state["health"]["healthy"]:
         problems.append(f"is not healthy: {state['health']['detail']}")
     if missing:
-        problems.append(f"does not see {', '.join(missing)}; it sees {', '.join(state['members']) or 'nobody'}")
+        seen = state["distribution_error"] or f"it sees {', '.join(state['members'])}"
+        problems.append(f"does not see {', '.join(missing)} ({seen})")
     return f"{state['name']} {' and '.join(problems)}"

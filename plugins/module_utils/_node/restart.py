@@ -97,17 +97,17 @@ class Restart:
         if problems:
             raise OpsError(
                 f"{self.observer.node.name} is left running, because another member is not well: "
-                f"{'; '.join(problems)}. Repair that member first, or take the risk with erlmcp_restart_gate: false",
+                f"{'; '.join(problems)}. Repair that member first, or take the risk with erlmcp_cluster_restart_gate: false",
                 kind="gate",
                 problems=problems,
             )
 
     def _members_not_serving(self, names):
-        application = self.options["application"]
+        application = format_term(Atom(self.options["application"]))
         listed = format_term([Atom(name) for name in names])
         answer = self.observer.node.evaluate(
             f"[{{N, case rpc:call(N, application, which_applications, [], 5000) of "
-            f"Apps when is_list(Apps) -> lists:keymember('{application}', 1, Apps); _ -> unreachable end}} "
+            f"Apps when is_list(Apps) -> lists:keymember({application}, 1, Apps); _ -> unreachable end}} "
             f"|| N <- {listed}]",
             timeout=30,
         )
@@ -163,21 +163,23 @@ class Restart:
         while True:
             state = self.observer.observe()
             missing = members_missing(state, members_before)
-            if state["health"]["healthy"] and not missing:
-                return state
+            if state["health"]["healthy"]:
+                self._connect(state)
+                if not missing:
+                    return state
             gave_up = state["unit"]["active"] == "failed" or (
                 state["unit"]["automatic_restarts"] >= _RESTARTS_THAT_MEAN_FAILURE
             )
             if gave_up or time.monotonic() >= deadline:
                 raise self._failure(state, missing, gave_up)
-            if state["health"]["healthy"]:
-                self._connect(missing)
             time.sleep(0.3)
 
-    def _connect(self, names):
-        # A release without clustering of its own does not look for its peers.
-        listed = format_term([Atom(name) for name in names])
-        self.observer.node.evaluate(f"[net_kernel:connect_node(N) || N <- {listed}]")
+    def _connect(self, state):
+        # A release without clustering of its own does not look for its peers. Nobody waits for one that is down.
+        names = members_missing(state, self.options["members"])
+        if names and state["distribution_error"] is None:
+            listed = format_term([Atom(name) for name in names])
+            self.observer.node.evaluate(f"[spawn(net_kernel, connect_node, [N]) || N <- {listed}]")
 
     def _failure(self, state, missing, gave_up):
         restarts = state["unit"]["automatic_restarts"]
