@@ -97,7 +97,8 @@ class Restart:
         if problems:
             raise OpsError(
                 f"{self.observer.node.name} is left running, because another member is not well: "
-                f"{'; '.join(problems)}. Repair that member first, or take the risk with erlmcp_cluster_restart_gate: false",
+                f"{'; '.join(problems)}. Repair that member first, or take the risk with "
+                "erlmcp_cluster_restart_gate: false",
                 kind="gate",
                 problems=problems,
             )
