@@ -9,4 +9,4 @@ git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 antsibull-changelog lint
 copy=$(tests/copy.sh)
 cd "$copy"
-ANSIBLE_COLLECTIONS_PATH=${copy%/ansible_collections/*} ansible-lint --offline --strict --quiet
+ANSIBLE_COLLECTIONS_PATH=${copy%/ansible_collections/*} ansible-lint --offline --strict
