@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Copies the tree to the path that ansible-test and ansible-lint insist on, ansible_collections/erlmcp/ops, and prints it.
 set -euo pipefail
 

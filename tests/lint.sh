@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Every linter, nothing skipped.
 set -euo pipefail
 

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Runs ansible-test sanity on a copy of the tree, at the path that it insists on, with an empty ignore list.
 set -euo pipefail
 

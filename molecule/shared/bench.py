@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # Copyright: erlmcp.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -61,9 +61,9 @@ def main():
         playbook.write(FACTS)
         playbook.flush()
         run(playbook.name)
-        floors = [run(playbook.name)[0] for _ in range(5)]
+        floors = [run(playbook.name)[0] for _run in range(5)]
     first, _tasks = run("erlmcp.ops.site")
-    seconds = [run("erlmcp.ops.site") for _ in range(5)]
+    seconds = [run("erlmcp.ops.site") for _run in range(5)]
     floor, second = median(floors), median(each for each, _tasks in seconds)
     tasks = min(seconds)[1]
     print("three hosts; medians of five")

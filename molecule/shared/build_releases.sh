@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Builds the tarballs of the reference release once for each state of its sources, in a Debian 12 root, so that they
 # run on every host of the tests whatever this machine is.
 set -euo pipefail

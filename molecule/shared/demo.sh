@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Three hosts, provisioned by the playbook that users run, and what then answers.
 set -euo pipefail
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 """Real systemd hosts for the tests and the demo, from Ansible inventories.
 
 Each host of an inventory becomes a systemd-nspawn container with a disk and an
@@ -74,7 +74,7 @@ def command_image(options: argparse.Namespace) -> None:
 def command_builder(options: argparse.Namespace) -> int:
     """The lock is not for the command: builds may run beside each other."""
     for bind in options.bind:
-        source, _, target = bind.partition(":")
+        source, _colon, target = bind.partition(":")
         if not (Path(source).is_dir() and target.startswith("/")):
             raise HostsError(f"--bind {bind}: not an existing directory, a colon and an absolute path")
     with exclusive() as lock:

@@ -28,14 +28,13 @@ RELEASES = CACHE / "releases" / "current"
 class Hosts(dict):
     """Names to addresses of a scenario's hosts, in the order of its inventory."""
 
-    def __init__(self, scenario_dir, group="erlmcp"):
+    def __init__(self, scenario_dir, *groups):
+        """:param groups: the way down the inventory to the hosts' group; without any, ``erlmcp``."""
         self.inventory = str(Path(scenario_dir) / "inventory")
-        members = self.read(scenario_dir)["all"]["children"][group]["hosts"]
-        super().__init__({name: variables["ansible_host"] for name, variables in members.items()})
-
-    @staticmethod
-    def read(scenario_dir):
-        return yaml.safe_load((Path(scenario_dir) / "inventory" / "hosts.yml").read_text())
+        group = yaml.safe_load((Path(self.inventory) / "hosts.yml").read_text())["all"]
+        for name in groups or ("erlmcp",):
+            group = group["children"][name]
+        super().__init__({name: variables["ansible_host"] for name, variables in group["hosts"].items()})
 
 
 @dataclass

@@ -42,7 +42,7 @@ def test_metrics_count_requests(name):
 
     before = requests()
     with Mcp(HOSTS[name]) as client:
-        for _ in range(10):
+        for _number in range(10):
             client.ask("ping")
     assert requests() == before + 11
 

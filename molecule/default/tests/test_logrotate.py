@@ -43,7 +43,7 @@ def _rotated():
     load = Load()
     load.start()
     sizes = []
-    for _ in range(ROTATIONS):
+    for _rotation in range(ROTATIONS):
         ssh(ADDRESS, f"{ROTATE} && sleep 0.3")
         sizes.append(int(ssh(ADDRESS, f"stat -c %s {LOG}").stdout))
     load.stopped.set()

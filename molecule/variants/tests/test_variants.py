@@ -14,16 +14,7 @@ from testlib import Hosts, Mcp, health, play, ssh
 DIRECTORY = Path(__file__).parents[1]
 
 
-class Group(Hosts):
-    """The hosts of one of the scenario's clusters."""
-
-    def __init__(self, name):
-        hosts = Hosts.read(DIRECTORY)["all"]["children"]["erlmcp"]["children"][name]["hosts"]
-        self.inventory = str(DIRECTORY / "inventory")
-        dict.__init__(self, {host: variables["ansible_host"] for host, variables in hosts.items()})
-
-
-BARE, SYSTEM_ERLANG, TRIXIE = Group("bare"), Group("system_erlang"), Group("trixie")
+BARE, SYSTEM_ERLANG, TRIXIE = (Hosts(DIRECTORY, "erlmcp", name) for name in ("bare", "system_erlang", "trixie"))
 ALL = {**BARE, **SYSTEM_ERLANG, **TRIXIE}
 
 

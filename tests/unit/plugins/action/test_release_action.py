@@ -62,14 +62,14 @@ class Action(ActionModule):
         except OpsError as error:
             return {"failed": True, "msg": str(error), "failure": error.as_dict()}
 
-    def _find_needle(self, directory, needle):
+    def _find_needle(self, dirname, needle):
         if not os.path.exists(needle):
             raise AnsibleFileNotFound(file_name=needle)
         return needle
 
-    def _transfer_file(self, local, remote):
-        self.sent.append(remote)
-        shutil.copy(local, remote)
+    def _transfer_file(self, local_path, remote_path):
+        self.sent.append(remote_path)
+        shutil.copy(local_path, remote_path)
 
     def _fixup_perms2(self, paths):
         assert all(os.path.exists(path) for path in paths)

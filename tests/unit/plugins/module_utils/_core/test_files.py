@@ -22,7 +22,11 @@ def test_a_file_is_replaced_with_its_mode(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_text("old")
-    monkeypatch.setattr("os.replace", lambda *_arguments: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    def no_space(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", no_space)
     with pytest.raises(OSError, match="No space"):
         write_atomically(str(path), b"new")
     assert path.read_text() == "old"

@@ -54,8 +54,12 @@ def test_activation_cut_off_between_its_two_links_is_finished_by_the_next(slots,
     slots.stage("1.0.0")
     slots.activate()
     slots.stage("1.1.0")
+
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patched:
-        patched.setattr("os.rename", lambda *_arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("os.rename", killed)
         with pytest.raises(KeyboardInterrupt):
             slots.activate()
     assert slots.state().current == "1.0.0"

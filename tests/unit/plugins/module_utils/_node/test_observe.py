@@ -96,8 +96,8 @@ def health(level):
     }
 
 
-def observe(spec, unit=RUNNING, erl_call=ANSWERS, level="ping", predicted_next=None):
-    return Observer(spec, health(level), FakeRunner(unit, erl_call), predicted_next).observe()
+def observe(spec, unit=None, erl_call=ANSWERS, level="ping", predicted_next=None):
+    return Observer(spec, health(level), FakeRunner(unit or RUNNING, erl_call), predicted_next).observe()
 
 
 def test_a_node_that_runs_what_is_on_disk_needs_no_restart(spec):
