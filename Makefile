@@ -4,12 +4,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export ERLMCP_OPS_CACHE ?= /var/cache/erlmcp-ops
-# Debian's python3, whatever else is first on the PATH, unless told otherwise.
-PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+# Debian's, whatever else is first on the PATH.
+PYTHON ?= /usr/bin/python3
 key = $(shell (echo $(1); cat $(2)) | sha256sum | cut -c 1-12)
 VENV := $(ERLMCP_OPS_CACHE)/venv-$(call key,$(PYTHON),requirements.txt)
 COLLECTIONS := $(ERLMCP_OPS_CACHE)/collections/$(call key,$(CURDIR),/dev/null)
 OPS := $(COLLECTIONS)/ansible_collections/erlmcp/ops
+FAILURES := $(ERLMCP_OPS_CACHE)/failures
 HOSTS := $(VENV)/bin/python molecule/shared/hosts.py
 
 export PATH := $(VENV)/bin:$(PATH)
@@ -18,7 +19,8 @@ export ANSIBLE_CONFIG := $(CURDIR)/molecule/shared/ansible.cfg
 export PYTHONPATH := $(CURDIR)/molecule/shared
 export PYTHONDONTWRITEBYTECODE := 1
 
-PACKAGES := iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container
+# Erlang is for the unit tests, in which it judges what the filters write.
+PACKAGES := erlang-base iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container
 
 .PHONY: help
 help: ## Show this list
@@ -67,7 +69,9 @@ sanity: setup ## ansible-test sanity
 
 .PHONY: scenarios
 scenarios: releases ## All molecule scenarios; one alone: make scenario-default
-	molecule test --all --workers 2 --report
+	@rm -rf $(FAILURES)
+	PYTEST_ADDOPTS="-p testreport" molecule test --all --workers 2 --continue-on-failure --report \
+	  || { cat $(FAILURES)/*; exit 1; }
 
 scenario-%: releases
 	molecule test -s $*
