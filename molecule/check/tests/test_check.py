@@ -24,7 +24,7 @@ CHANGES = {
     "log level": {"erlmcp_node_log_level": "debug"},
     "unit": {"erlmcp_node_log_level": "debug", "erlmcp_node_open_files_limit": 70000},
     "release": {"erlmcp_release_archive": "{{ __releases }}/erlmcp-1.1.0.tar.gz"},
-    "firewall": {"erlmcp_firewall_monitor_addresses": ["10.83.0.1"]},
+    "firewall": {"erlmcp_firewall_monitor_addresses": ["10.83.0.2"]},
 }
 
 
