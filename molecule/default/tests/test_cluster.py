@@ -35,16 +35,21 @@ def test_mcp_stores_what_it_is_given(name):
 @EACH
 def test_metrics_count_requests(name):
     def requests():
-        done = ssh(HOSTS[name], "curl -s http://127.0.0.1:9090/metrics")
-        return int(
-            next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("erlmcp_requests_total"))
-        )
+        lines = http(HOSTS[name], 9090, "/metrics")[1].splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("erlmcp_requests_total")))
 
     before = requests()
     with Mcp(HOSTS[name]) as client:
         for _number in range(10):
             client.ask("ping")
     assert requests() == before + 11
+
+
+@EACH
+def test_the_four_key_metrics_are_there(name):
+    answer = http(HOSTS[name], 9090, "/metrics")[1]
+    for metric in ("requests_total", "errors_total", "latency_seconds_bucket", "connections_active"):
+        assert f"\nerlmcp_{metric}" in answer, metric
 
 
 @EACH
