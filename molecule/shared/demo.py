@@ -11,6 +11,9 @@ from pathlib import Path
 from testlib import CACHE, Hosts, Mcp, http, ssh
 
 
+SEEN = "erlmcp eval '[node() | nodes()].'"
+
+
 def show(name, address):
     metrics = http(address, 9090, "/metrics")[1].splitlines()
     with Mcp(address) as client:
@@ -19,7 +22,7 @@ def show(name, address):
     print(f"  curl http://{address}:8080/health\n    {http(address, 8080, '/health')[1]}")
     print(f"  curl http://{address}:9090/metrics\n    {next(each for each in metrics if each.startswith('erlmcp_'))}")
     print(f"  MCP initialize on {address}:5005\n    {server['name']} {server['version']}")
-    print(f"  members it sees\n    {ssh(address, 'erlmcp eval [node()|nodes()].').stdout.strip()}")
+    print(f"  members it sees\n    {ssh(address, SEEN).stdout.strip()}")
 
 
 def main():
