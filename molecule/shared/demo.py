@@ -10,7 +10,6 @@ from pathlib import Path
 
 from testlib import CACHE, Hosts, Mcp, http, ssh
 
-
 SEEN = "erlmcp eval '[node() | nodes()].'"
 
 
