@@ -177,19 +177,22 @@ class _Header(tarfile.TarInfo):
     """Headers that are checked before tarfile acts on them."""
 
     @classmethod
-    def frombuf(cls, buf, encoding, errors):
+    def fromtarfile(cls, archive):
         try:
-            header = super().frombuf(buf, encoding, errors)
+            return super().fromtarfile(archive)
+        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):
+            raise
         except tarfile.HeaderError:
             # tarfile takes a broken header for the end of the archive, and would lose what follows.
-            if buf.strip(b"\0"):
-                raise tarfile.ReadError("damaged header") from None
-            raise
+            raise tarfile.ReadError("damaged header") from None
+
+    def _proc_member(self, archive):
+        # tarfile's own place for a subclass to step in, before anything behind the header is read.
         # A global header stays in memory, one behind the other.
-        too_long = header.type in _LONG_HEADERS and header.size > MAX_HEADER_BYTES
-        if too_long or header.size < 0 or header.type == tarfile.XGLTYPE:
+        too_long = self.type in _LONG_HEADERS and self.size > MAX_HEADER_BYTES
+        if too_long or self.size < 0 or self.type == tarfile.XGLTYPE:
             raise tarfile.ReadError("header of a kind or size that no release has")
-        return header
+        return super()._proc_member(archive)
 
 
 class _Contents:

@@ -107,5 +107,6 @@ def test_commands_without_an_effect_are_a_failure(run):
 
 
 def test_resolve():
-    assert "127.0.0.1" in topic.resolve("localhost")
+    # A name that resolves everywhere: a bare machine does not even know localhost.
+    assert topic.resolve("127.0.0.1") == ["127.0.0.1"]
     assert topic.resolve("no-such-host.invalid") == []
