@@ -18,5 +18,5 @@ cp tests/get_pip.py "$bootstrap/get_pip_${version//./_}.py"
 cd "$copy"
 PATH=$(dirname "$(command -v ansible-test)"):/usr/local/bin:/usr/bin:/bin \
     ansible-test sanity --venv --python "$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \
-    --color no > "$work/output" 2>&1 || { grep -v '^Collecting\|^Downloading\|^Installing' "$work/output"; exit 1; }
+    --color no > "$work/output" 2>&1 || { grep -E '^(ERROR|FATAL)' "$work/output"; exit 1; }
 grep -c '^Running sanity test' "$work/output" | sed 's/$/ sanity tests passed/'

@@ -131,6 +131,26 @@ def test_check_health_fails_when_a_node_is_down_and_names_it():
     assert play("erlmcp.ops.check_health", HOSTS).rc == 0
 
 
+def test_module_defaults_give_the_node_once(tmp_path):
+    name = next(iter(HOSTS))
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(
+        f"""
+- hosts: {name}
+  gather_facts: false
+  module_defaults:
+    group/erlmcp.ops.ops:
+      node: {{name: "erlmcp@{name}", home_dir: /etc/erlmcp/home}}
+  tasks:
+    - erlmcp.ops.node_info:
+        health: {{required_level: ping}}
+        assert_healthy: true
+"""
+    )
+    done = play(str(playbook), HOSTS)
+    assert done.rc == 0, done.output
+
+
 @EACH
 def test_a_node_comes_back_after_a_crash(name):
     before = ssh(HOSTS[name], "systemctl show -P MainPID erlmcp").stdout

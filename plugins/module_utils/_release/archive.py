@@ -16,6 +16,7 @@ import re
 import tarfile
 import zlib
 from dataclasses import dataclass, fields
+from tarfile import XGLTYPE, EmptyHeaderError, EOFHeaderError, HeaderError, ReadError
 
 from .._core.errors import OpsError
 
@@ -177,22 +178,22 @@ class _Header(tarfile.TarInfo):
     """Headers that are checked before tarfile acts on them."""
 
     @classmethod
-    def fromtarfile(cls, archive):
+    def fromtarfile(cls, tarfile):
         try:
-            return super().fromtarfile(archive)
-        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):
+            return super().fromtarfile(tarfile)
+        except (EOFHeaderError, EmptyHeaderError):
             raise
-        except tarfile.HeaderError:
+        except HeaderError:
             # tarfile takes a broken header for the end of the archive, and would lose what follows.
-            raise tarfile.ReadError("damaged header") from None
+            raise ReadError("damaged header") from None
 
-    def _proc_member(self, archive):
+    def _proc_member(self, tarfile):
         # tarfile's own place for a subclass to step in, before anything behind the header is read.
         # A global header stays in memory, one behind the other.
         too_long = self.type in _LONG_HEADERS and self.size > MAX_HEADER_BYTES
-        if too_long or self.size < 0 or self.type == tarfile.XGLTYPE:
-            raise tarfile.ReadError("header of a kind or size that no release has")
-        return super()._proc_member(archive)
+        if too_long or self.size < 0 or self.type == XGLTYPE:
+            raise ReadError("header of a kind or size that no release has")
+        return super()._proc_member(tarfile)
 
 
 class _Contents:
