@@ -13,7 +13,15 @@ from testlib import Hosts, play, ssh
 
 HOSTS = Hosts(Path(__file__).parents[1])
 # Not what nodes and journal write all the time, nor where apt notes what it only simulates.
-NOISE = ("/var/lib/erlmcp", "/var/lib/systemd", "/var/log/erlmcp", "/var/log/journal", "/var/log/apt", "/var/log/wtmp")
+NOISE = (
+    "/var/lib/erlmcp",
+    "/var/lib/systemd",
+    "/var/log/erlmcp",
+    "/var/log/journal",
+    "/var/log/apt",
+    "/var/log/lastlog",
+    "/var/log/wtmp",
+)
 STATE = (
     "find /etc /opt /usr/local /var/lib /var/log -xdev "
     + " ".join(f"-path {path} -prune -o" for path in NOISE)
