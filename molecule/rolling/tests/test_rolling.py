@@ -51,7 +51,7 @@ def test_a_run_killed_before_the_restart_is_finished_by_the_next():
     change = {"erlmcp_node_log_level": "warning"}
     before = pids()
     with Watch(HOSTS) as watch:
-        kill_after(start("erlmcp.ops.site", HOSTS, change), "PLAY [See how the nodes are")
+        kill_after(start("erlmcp.ops.site", HOSTS, change), "Ask the node whether what runs")
         assert pids() == before
         assert {log_level(name) for name in HOSTS} == {"info"}
         done = play("erlmcp.ops.site", HOSTS, change)
