@@ -56,10 +56,6 @@ def _rotated():
 def test_the_node_stays_up(rotated):
     pid, _asked, _sizes, _log = rotated
     assert ssh(ADDRESS, "systemctl show -P MainPID erlmcp").stdout == pid
-    assert (
-        ssh(ADDRESS, "systemctl show -P NRestarts erlmcp").stdout == "0\n"
-        or ssh(ADDRESS, "erlmcp ping").stdout == "pong\n"
-    )
 
 
 def test_it_writes_to_the_new_file_after_every_rotation(rotated):

@@ -189,8 +189,8 @@ class Restart:
         previous = state["config"]["previous"]
         way_back = f" The previous config {previous} is kept: run the playbook revert_config." if previous else ""
         return OpsError(
-            f"{unhealthy_message(state, missing)} (after {waited}). The roll stops here: nodes whose turn had not come keep "
-            "what they ran."
+            f"{unhealthy_message(state, missing)} (after {waited}). The roll stops here: "
+            "nodes whose turn had not come keep what they ran."
             f"{way_back} From journalctl -u {self.observer.unit.name}:\n{journal}",
             kind="health",
             health=state["health"],
