@@ -20,7 +20,7 @@ export PYTHONPATH := $(CURDIR)/molecule/shared
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Erlang is for the unit tests, in which it judges what the filters write.
-PACKAGES := erlang-base iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container
+PACKAGES := erlang-base erlang-mnesia iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container
 
 .PHONY: help
 help: ## Show this list

@@ -10,11 +10,8 @@ could rotate under the running node: handlers are added by hand, with ``/dev/nul
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-import shutil
-from dataclasses import dataclass
 
 from .._core.errors import OpsError
 from .._core.slots import Slots
@@ -95,61 +92,9 @@ halt(0).
 """
 
 
-@dataclass(frozen=True)
-class Release:
-    """Where the Erlang of a release lies.
-
-    :param erts_bin: directory of ``erlexec``, inside the release or the system's.
-    """
-
-    root: str
-    boot: str
-    erts_bin: str
-
-
 def release_waits(node):
     """Return whether another release than the current one runs from the next restart on."""
     return Slots(node["install_dir"], "releases").state().next is not None
-
-
-def find_release(node):
-    """Return the :class:`Release` that the next restart runs, or ``None`` when none is installed.
-
-    :param node: the ``node`` option of a module.
-    :raises OpsError: for a release whose Erlang is missing.
-    """
-    slots = Slots(node["install_dir"], "releases")
-    wanted = slots.state().wanted
-    if wanted is None:
-        return None
-    root = slots.path(wanted)
-    try:
-        with open(os.path.join(root, "releases", "start_erl.data"), encoding="ascii") as stream:
-            erts, version = stream.read().split()
-    except (OSError, ValueError) as error:
-        raise OpsError(f"{root} is no release: releases/start_erl.data is missing or bad", kind="release") from error
-    boots = [os.path.join(root, "releases", version, "start_clean"), os.path.join(root, "bin", "start_clean")]
-    boot = next((path for path in boots if os.path.exists(f"{path}.boot")), None)
-    if boot is None:
-        raise OpsError(f"{root} has no start_clean.boot, so no configuration can be checked with it", kind="release")
-    return Release(root, boot, _erts_bin(root, erts))
-
-
-def _erts_bin(root, erts):
-    bundled = os.path.join(root, f"erts-{erts}", "bin")
-    if os.path.isdir(bundled):
-        return bundled
-    erl = shutil.which("erl")
-    system = os.path.dirname(os.path.dirname(os.path.realpath(erl))) if erl else "/usr/lib/erlang"
-    found = sorted(glob.glob(os.path.join(system, "erts-*", "bin")))
-    exact = os.path.join(system, f"erts-{erts}", "bin")
-    if not found:
-        raise OpsError(
-            f"{root} comes without Erlang and the host has none: install Erlang with ERTS {erts}, or use a release "
-            "that includes it",
-            kind="release",
-        )
-    return exact if exact in found else found[-1]
 
 
 class Judge:
@@ -179,15 +124,14 @@ class Judge:
 
     def _start(self, directory, arguments_of_vm):
         release = self.release
-        libraries = sorted(glob.glob(os.path.join(release.root, "lib", "*", "ebin")))
         quiet = [part for key, value in _QUIET.items() for part in ("-kernel", key, value)]
         file = os.path.join(directory, "sys.config")
         argv = [
             *(os.path.join(release.erts_bin, "erlexec"), "-boot", release.boot, "-noinput", "+Bd"),
-            *("-boot_var", "SYSTEM_LIB_DIR", os.path.join(os.path.dirname(os.path.dirname(release.erts_bin)), "lib")),
+            *("-boot_var", "SYSTEM_LIB_DIR", release.system_lib),
             *arguments_of_vm,
             *quiet,
-            *("-config", file, "-pa", *libraries),
+            *("-config", file, "-pa", *release.code_paths()),
             *("-eval", _PROGRAM.replace("FILE", format_term(file))),
         ]
         environment = {

@@ -15,8 +15,9 @@ import shutil
 import tempfile
 
 from .._core.errors import OpsError
+from .._erlang.release import find_release
 from .diff import mask
-from .erts import Judge, find_release
+from .erts import Judge
 from .store import write_files
 from .vm_args import problems
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 import glob
 import os
 import re
-import shutil
 import socket
 
 from .._core.errors import OpsError
-from .._core.runner import SEARCH_PATH
+from .release import system_root
 from .terms import TermError, parse_erl_call
 
 _FUNCTION = re.compile(r"^([a-z][A-Za-z0-9_@]*):([a-z][A-Za-z0-9_@]*)/0$")
@@ -101,12 +100,8 @@ class Node:
             found = sorted(glob.glob(os.path.join(self.spec["install_dir"], release, "erts-*", "bin", "erl_call")))
             if found:
                 return found[-1]
-        erl = shutil.which("erl", path=SEARCH_PATH)
-        if erl:
-            found = sorted(glob.glob(os.path.join(os.path.dirname(os.path.realpath(erl)), "erl_call")))
-            found = found or sorted(
-                glob.glob(os.path.join(os.path.dirname(os.path.realpath(erl)), "..", "erts-*", "bin", "erl_call"))
-            )
+        for places in ("bin", "erts-*/bin"):
+            found = sorted(glob.glob(os.path.join(system_root(), places, "erl_call")))
             if found:
                 return found[-1]
         raise Unreachable(f"no erl_call for {self.name}: no release is installed under {self.spec['install_dir']}")
