@@ -156,12 +156,13 @@ def _write(output, sources, header, finish, compression, level, recipients, tick
 
 
 class _Writer:
-    """Writes the tar into the first program."""
+    """Writes the tar into the first program, always a full buffer at once."""
 
     def __init__(self, output, tick):
         self._output = output
         self._tick = tick
         self._buffer = memoryview(bytearray(CHUNK))
+        self._filled = 0
         self._done = self._total = 0
 
     def write(self, sources, header, finish, held):
@@ -169,33 +170,37 @@ class _Writer:
         files = [{"name": each.source.name, "size": each.size} for each in measured]
         self._total = sum(record["size"] for record in files)
         header = check_header({**header, "files": files, "bytes": self._total})
-        self._write_json(HEADER_NAME, header, MAX_HEADER)
-        records = [self._write_member(each) for each in measured]
+        self._add_json(HEADER_NAME, header, MAX_HEADER)
+        records = [self._add_member(each) for each in measured]
         manifest = check_manifest(finish(records))
         _compare(header, records, manifest)
-        self._write_json(MANIFEST_NAME, manifest, MAX_MANIFEST)
-        write_all(self._output, tarentry.END)
+        self._add_json(MANIFEST_NAME, manifest, MAX_MANIFEST)
+        self._add(tarentry.END)
+        self._flush()
         return manifest
 
-    def _write_json(self, name, data, limit):
+    def _add_json(self, name, data, limit):
         content = json.dumps(data, separators=(",", ":")).encode()
         if len(content) > limit:
             raise OpsError(
                 f"{len(data['files'])} files are more than an archive can hold: name some in erlmcp_backup_exclude",
                 kind="input",
             )
-        write_all(self._output, tarentry.header(name, len(content), 0o600, 0) + content)
-        write_all(self._output, tarentry.padding(len(content)))
+        self._add(tarentry.header(name, len(content), 0o600, 0))
+        self._add(content)
+        self._add(tarentry.padding(len(content)))
 
-    def _write_member(self, measured):
+    def _add_member(self, measured):
         source, size = measured.source, measured.size
-        write_all(self._output, tarentry.header(source.name, size, measured.mode, measured.mtime))
+        self._add(tarentry.header(source.name, size, measured.mode, measured.mtime))
         digest = hashlib.sha256()
         if source.content is not None:
-            self._take(digest, source.content)
+            digest.update(source.content)
+            self._add(source.content)
+            self._advance(size)
         else:
             self._copy(digest, measured)
-        write_all(self._output, tarentry.padding(size))
+        self._add(tarentry.padding(size))
         return {
             "name": source.name,
             "size": size,
@@ -206,18 +211,39 @@ class _Writer:
 
     def _copy(self, digest, measured):
         source, left = measured.source, measured.size
-        with measured.stream or _open_source(source) as stream:
-            while left and (count := stream.readinto(self._buffer[: min(left, CHUNK)])):
-                self._take(digest, self._buffer[:count])
+        with measured.stream or _reading(source, _open_source, source) as stream:
+            while left:
+                space = self._space()[:left]
+                count = _reading(source, stream.readinto, space)
+                if not count:
+                    break
+                digest.update(space[:count])
+                self._filled += count
+                self._advance(count)
                 left -= count
             if left or not (source.may_grow or _identity(os.fstat(stream.fileno())) == measured.identity):
                 raise _changed(source)
 
-    def _take(self, digest, data):
-        digest.update(data)
-        write_all(self._output, data)
-        self._done += len(data)
+    def _advance(self, count):
+        self._done += count
         self._tick(self._done, self._total)
+
+    def _add(self, data):
+        view = memoryview(data)
+        while view:
+            space = self._space()[: len(view)]
+            space[:] = view[: len(space)]
+            self._filled += len(space)
+            view = view[len(space) :]
+
+    def _space(self):
+        if self._filled == len(self._buffer):
+            self._flush()
+        return self._buffer[self._filled :]
+
+    def _flush(self):
+        write_all(self._output, self._buffer[: self._filled])
+        self._filled = 0
 
 
 @dataclass
@@ -236,20 +262,19 @@ def _measure(source, held):
     """Return :class:`_Measured`, or ``None`` for what may vanish and did."""
     if source.content is not None:
         return _Measured(source, len(source.content), 0o600 if source.mode is None else source.mode, 0)
-    try:
-        stream = _open_source(source)
-    except OpsError as error:
-        if source.may_grow and isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
-    status = os.fstat(stream.fileno())
+    stream = None
     if source.may_grow:
-        held.enter_context(stream)
-    else:
-        stream.close()
+        try:
+            stream = held.enter_context(_reading(source, _open_source, source))
+        except OpsError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+    status = os.fstat(stream.fileno()) if stream else _reading(source, os.lstat, source.path)
+    _refuse_other_kinds(source, status)
     mode = stat.S_IMODE(status.st_mode) & 0o777 if source.mode is None else source.mode
     mtime = min(max(int(status.st_mtime), 0), tarentry.MAX_TIME)
-    return _Measured(source, status.st_size, mode, mtime, _identity(status), stream if source.may_grow else None)
+    return _Measured(source, status.st_size, mode, mtime, _identity(status), stream)
 
 
 def _identity(status):
@@ -265,12 +290,10 @@ def _changed(source):
     )
 
 
-def _open_source(source):
-    """Open the file of a source, unbuffered."""
-    # A FIFO would wait for somebody to write.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _reading(source, action, *arguments):
+    """Do something with the file of a source, and name it when that fails."""
     try:
-        descriptor = _open_below(source.root, source.path, flags) if source.root else os.open(source.path, flags)
+        return action(*arguments)
     except OSError as error:
         raise OpsError(
             f"{source.path} cannot be read ({error.strerror}): name it in erlmcp_backup_exclude, or set "
@@ -278,15 +301,25 @@ def _open_source(source):
             kind="io",
             file=source.path,
         ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+
+
+def _refuse_other_kinds(source, status):
+    if not stat.S_ISREG(status.st_mode):
         raise OpsError(f"{source.path} is no regular file: name it in erlmcp_backup_exclude", kind="io")
-    return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def _open_source(source):
+    """Open the file of a source, unbuffered, whatever it is. Raises OSError."""
+    # A FIFO would wait for somebody to write.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return open(source.path, "rb", buffering=0, opener=lambda path, _flags: _open_below(source.root, path, flags))
 
 
 def _open_below(root, path, flags):
     """Open ``path`` step by step from ``root``: who owns what is below could put a link in the place of a directory."""
-    *directories, name = os.path.relpath(path, root).split(os.sep)
+    if root is None:
+        return os.open(path, flags)
+    *directories, name = path[len(root) :].strip(os.sep).split(os.sep)
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for directory in directories:
@@ -367,7 +400,7 @@ def _finish(programs):
 def _unpacked(programs, hashed, identity):
     """Start what unpacks the archive; return the pipe that the tar comes from."""
     source = hashed
-    head = source.read(len(_AGE))
+    head = _read_up_to(source, len(_AGE))
     if head == _AGE:
         if not identity:
             raise _Problem("is encrypted", "give the age identity of one of its recipients")
@@ -388,9 +421,10 @@ def _unpacked(programs, hashed, identity):
 def _read_up_to(stream, size):
     """Read ``size`` bytes, or what there is: a pipe gives parts."""
     parts = []
-    while size and (data := stream.read(min(size, CHUNK))):
-        parts.append(data)
-        size -= len(data)
+    buffer = memoryview(bytearray(min(size, CHUNK)))
+    while size and (count := stream.readinto(buffer[:size])):
+        parts.append(bytes(buffer[:count]))
+        size -= count
     return b"".join(parts)
 
 
@@ -515,11 +549,11 @@ class _Hashed:
         self._digest = hashlib.sha256()
         self.size = 0
 
-    def read(self, size):
-        data = self._stream.read(size)
-        self._digest.update(data)
-        self.size += len(data)
-        return data
+    def readinto(self, buffer):
+        count = self._stream.readinto(buffer)
+        self._digest.update(buffer[:count])
+        self.size += count
+        return count
 
     def write(self, data):
         count = self._stream.write(data)

@@ -172,10 +172,7 @@ def _check_format(data, what):
     if not _is_count(data.get("format")):
         raise _refusal(f"has a {what} without a format number")
     if data["format"] != FORMAT:
-        raise _refusal(
-            f"has format {data['format']}, and this version of erlmcp.ops reads format {FORMAT}: "
-            "use the version that wrote it"
-        )
+        raise _refusal(f"has format {data['format']}, and this version of erlmcp.ops reads format {FORMAT} only")
 
 
 def _is_count(value):

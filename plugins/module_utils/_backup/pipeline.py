@@ -102,7 +102,7 @@ class Programs:
     def pump(self, source, target, first=b""):
         """Move everything from ``source`` to ``target`` in a thread of its own, and close both.
 
-        :param source: an object with ``read`` and ``close``.
+        :param source: an object with ``readinto`` and ``close``.
         :param target: an object with ``write``, which may take a part, and ``close``.
         :param first: bytes that go in front.
         """
@@ -131,8 +131,9 @@ class Programs:
     def _move(self, source, target, first):
         try:
             write_all(target, first)
-            while chunk := source.read(CHUNK):
-                write_all(target, chunk)
+            buffer = memoryview(bytearray(CHUNK))
+            while count := source.readinto(buffer):
+                write_all(target, buffer[:count])
         except BrokenPipeError:
             # The program that stopped reading says why.
             pass

@@ -82,7 +82,7 @@ def test_a_manifest_is_returned_and_may_hold_more():
 
 
 WRONG = {
-    "format": ({"format": 2}, "reads format 1"),
+    "format": ({"format": 2}, "reads format 1 only"),
     "true": ({"format": True}, "without a format number"),
     "id": ({"id": "../x"}, "manifest.id"),
     "host": ({"host": "other"}, "of host 'other'"),
