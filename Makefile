@@ -80,6 +80,17 @@ scenario-%: releases
 bench: releases ## Time of the first and the second run against fact gathering alone
 	@python molecule/shared/bench.py
 
+.PHONY: bench-backup
+bench-backup: releases ## Time of a backup and a restore of 1 GB, against restic, borg, tar and the guide's script
+	@python molecule/shared/bench_backup.py
+
+.PHONY: soak
+soak: releases ## The loops of the backup tests at full length: 1,000 damaged archives, 200 kills
+	$(HOSTS) up molecule/backup/inventory/hosts.yml
+	$(HOSTS) reset molecule/backup/inventory/hosts.yml
+	cd molecule/backup && ansible-playbook -i inventory converge.yml
+	cd molecule/backup && ERLMCP_OPS_SOAK=1 python -m pytest -v -s -p no:cacheprovider --rootdir . tests/test_loops.py
+
 .PHONY: clean
 clean: ## Stop and unmount everything; keep the caches
 	@[ ! -x $(VENV)/bin/python ] || $(HOSTS) down

@@ -84,7 +84,8 @@ def play(playbook, hosts, variables=None, options=()):
         timeout=900,
     )
     output = done.stdout + done.stderr
-    start = done.stdout.find("{")
+    # Alone on its line: what modules print of themselves stands before it.
+    start = done.stdout.find("{\n")
     report = json.loads(done.stdout[start:]) if start >= 0 else {}
     return Played(done.returncode, output, report)
 
@@ -117,23 +118,23 @@ def kill_after(process, marker, times=1, timeout=120):
     raise AssertionError(f"{marker!r} was not printed:\n{''.join(printed)}")
 
 
+def ssh_command(address, command, terminal=False):
+    """Return the command line that runs a shell command on a host as root."""
+    return [
+        "ssh",
+        *("-i", str(CACHE / "ssh" / "id_ed25519")),
+        *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),
+        *("-o", "BatchMode=yes", "-o", "ConnectTimeout=5"),
+        *(["-tt"] if terminal else []),
+        f"root@{address}",
+        command,
+    ]
+
+
 def ssh(address, command, typed="", check=True, timeout=60, terminal=False):
     """Run a shell command on a host as root; ``typed`` is its input, from a ``terminal`` if that matters to it."""
     done = subprocess.run(
-        [
-            "ssh",
-            *("-i", str(CACHE / "ssh" / "id_ed25519")),
-            *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),
-            *("-o", "BatchMode=yes", "-o", "ConnectTimeout=5"),
-            *(["-tt"] if terminal else []),
-            f"root@{address}",
-            command,
-        ],
-        input=typed,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
+        ssh_command(address, command, terminal), input=typed, capture_output=True, text=True, check=False, timeout=timeout
     )
     if check:
         assert done.returncode == 0, f"{address}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"

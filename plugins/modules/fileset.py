@@ -41,6 +41,10 @@ options:
       secret:
         description: Content of a file that must not appear in output or diff. Instead of O(entries[].content).
         type: str
+      content_base64:
+        description: Content of a file as base64, for what is not text. The diff shows its size and digest. Instead of
+          O(entries[].content).
+        type: str
       target:
         description: Target of a link.
         type: str
@@ -60,6 +64,20 @@ options:
         description: When set, a file that is there with other content is an error, not a change. The text says what to
           do instead.
         type: str
+  started:
+    description:
+      - Full names of systemd units that must run once the entries are applied. Those that do not are started; those
+        whose own file, or a drop-in of it, changed are restarted.
+      - When this or O(stopped) names a unit, systemd reads its definitions anew if an entry below
+        C(/etc/systemd/system) changed, or had changed in a run that was cut off.
+    type: list
+    elements: str
+    default: []
+  stopped:
+    description: Full names of systemd units that must not run.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -76,6 +94,13 @@ EXAMPLES = r"""
       - path: /etc/systemd/system/multi-user.target.wants/erlmcp.service
         state: link
         target: /etc/systemd/system/erlmcp.service
+
+- name: Ensure a timer runs, with the schedule that is laid down
+  erlmcp.ops.fileset:
+    entries:
+      - path: /etc/systemd/system/erlmcp-backup.timer
+        content: "{{ lookup('ansible.builtin.template', 'erlmcp-backup.timer.j2') }}"
+    started: [erlmcp-backup.timer]
 """
 
 RETURN = r"""
@@ -84,10 +109,21 @@ changed_paths:
   type: list
   elements: str
   returned: always
+started_units:
+  description: Units that were started or restarted, or would be in check mode.
+  type: list
+  elements: str
+  returned: always
+stopped_units:
+  description: Units that were stopped, or would be in check mode.
+  type: list
+  elements: str
+  returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
 from ansible_collections.erlmcp.ops.plugins.module_utils._fileset.fileset import fileset
 
 
@@ -102,6 +138,7 @@ def main():
                     "path": {"type": "path", "required": True},
                     "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
                     "content": {"type": "str"},
+                    "content_base64": {"type": "str"},
                     "secret": {"type": "str", "no_log": True},
                     "target": {"type": "str"},
                     "owner": {"type": "str", "default": "root"},
@@ -109,12 +146,14 @@ def main():
                     "mode": {"type": "str", "default": "0644"},
                     "refuse_change": {"type": "str"},
                 },
-                "mutually_exclusive": [["content", "secret"]],
+                "mutually_exclusive": [["content", "content_base64", "secret"]],
             },
+            "started": {"type": "list", "elements": "str", "default": []},
+            "stopped": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    run(module, fileset)
+    run(module, lambda module: fileset(module, Runner()))
 
 
 if __name__ == "__main__":

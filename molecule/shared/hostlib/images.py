@@ -18,7 +18,8 @@ HOST_PACKAGES = (
     " ca-certificates procps curl netcat-openbsd zstd libtinfo6"
 )
 INSTALLABLE_PACKAGES = (
-    "ufw logrotate erlang-base erlang-mnesia erlang-ssl erlang-runtime-tools auditd haproxy rsync age firewalld"
+    "ufw logrotate erlang-base erlang-mnesia erlang-ssl erlang-runtime-tools auditd haproxy rsync age firewalld rclone"
+    " restic borgbackup"
 )
 BUILDER_PACKAGES = (
     "rebar3 erlang-base erlang-dev erlang-mnesia erlang-crypto erlang-ssl erlang-public-key erlang-asn1"

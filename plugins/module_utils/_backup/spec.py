@@ -87,7 +87,12 @@ SPECS = {
         **_DATA,
         **_ARCHIVE,
         **_SECRET,
-        "state": {"type": "str", "choices": ["present", "staged", "reverted"], "default": "present"},
+        "state": {
+            "type": "str",
+            "choices": ["present", "staged", "exchanged", "withdrawn", "resumed", "reverted"],
+            "default": "present",
+        },
+        "together": {"type": "list", "elements": "str", "default": []},
         "members": {"type": "list", "elements": "str", "choices": ["config", "data"], "default": ["config", "data"]},
         "tables_archive": {"type": "str"},
         "node_map": {"type": "dict", "default": {}},
@@ -106,5 +111,6 @@ SPECS = {
         "log_dir": {"type": "path", "default": "/var/log/erlmcp"},
         "group": {"type": "str", "default": "erlmcp"},
         "start_timeout_seconds": {"type": "int", "default": 120},
+        "stop_timeout_seconds": {"type": "int", "default": 90},
     },
 }

@@ -383,7 +383,7 @@ def _read_beside(path):
     except (OSError, ValueError) as error:
         return None, f"{name}.json cannot be read: {error}"
     except OpsError as error:
-        return None, str(error)
+        return None, f"{name} {error}"
 
 
 def _read_mark(path, kind, sha256):

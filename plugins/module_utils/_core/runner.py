@@ -74,7 +74,9 @@ def _identity(account):
         raise OpsError(f"account {account!r} does not exist on this host", kind="account") from missing
     if entry.pw_uid == os.geteuid():
         return {}
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(account, entry.pw_gid)}
+    groups = os.getgrouplist(account, entry.pw_gid)
+    # Like the unit: what the account writes is not for everybody.
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups, "umask": 0o027}
 
 
 def _text(output):

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import grp
+import hashlib
 import os
 import pwd
 import stat
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 
 from .._core.errors import OpsError
 from .._core.files import link_atomically, write_atomically
+from .units import Units, check_units, defined_units, plan_units
 
 _TYPES = {"directory": stat.S_IFDIR, "file": stat.S_IFREG, "link": stat.S_IFLNK}
 
@@ -45,12 +49,19 @@ def check(entries):
         seen.add(path)
         wanted = {"file": wanted_content(entry), "link": entry["target"]}
         if entry["state"] in wanted and wanted[entry["state"]] is None:
-            needed = "content or secret" if entry["state"] == "file" else "target"
+            needed = "content, content_base64 or secret" if entry["state"] == "file" else "target"
             raise OpsError(f"fileset: {path} needs {needed}", kind="input", path=path)
 
 
 def wanted_content(entry):
     """Return the wanted bytes of a file entry, or ``None``."""
+    if entry["content_base64"] is not None:
+        try:
+            return base64.b64decode(entry["content_base64"], validate=True)
+        except binascii.Error as error:
+            raise OpsError(
+                f"fileset: content_base64 of {entry['path']} is not base64: {error}", kind="input", path=entry["path"]
+            ) from error
     text = entry["secret"] if entry["secret"] is not None else entry["content"]
     return None if text is None else text.encode("utf-8")
 
@@ -119,9 +130,10 @@ def diff(entry, observed, differs):
     """Return one before/after pair for Ansible's ``diff``; a secret's content is never in it."""
     label = entry["path"]
     if entry["state"] == "file" and entry["secret"] is None and (differs & {"kind", "content"}):
+        shown = _text if entry["content_base64"] is None else _binary
         return {
-            "before": _text(observed.content),
-            "after": _text(wanted_content(entry)),
+            "before": shown(observed.content),
+            "after": shown(wanted_content(entry)),
             "before_header": label,
             "after_header": label,
         }
@@ -176,6 +188,12 @@ def _text(content):
     return "" if content is None else content.decode("utf-8", "replace")
 
 
+def _binary(content):
+    if content is None:
+        return ""
+    return f"binary content, {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}\n"
+
+
 def _describe(observed):
     if observed.kind is None:
         return "absent"
@@ -196,21 +214,33 @@ def _changed_secret(entry, differs):
     return " (secret content changed)" if entry["secret"] is not None and "content" in differs else ""
 
 
-def fileset(module):
+def fileset(module, runner):
     """The module ``fileset``."""
     entries = module.params["entries"]
     check(entries)
+    check_units(module.params["started"], module.params["stopped"])
     changes = []
     for entry in entries:
         observed = observe(entry["path"])
         differs = plan(entry, observed)
         if differs:
             changes.append((entry, observed, differs))
+    changed_paths = [entry["path"] for entry, _observed, _differs in changes]
+    units = Units(runner)
+    unit_plan = plan_units(
+        module.params["started"],
+        module.params["stopped"],
+        changed_paths,
+        units.observe([*module.params["started"], *module.params["stopped"]], defined_units(entries)),
+    )
     if not module.check_mode:
         for entry, _observed, differs in changes:
             apply(entry, differs)
+        units.apply(unit_plan)
     return {
-        "changed": bool(changes),
-        "changed_paths": [entry["path"] for entry, _observed, _differs in changes],
-        "diff": [diff(*change) for change in changes],
+        "changed": bool(changes) or unit_plan.changes,
+        "changed_paths": changed_paths,
+        "started_units": [*unit_plan.start, *unit_plan.restart],
+        "stopped_units": unit_plan.stop,
+        "diff": [*(diff(*change) for change in changes), *unit_plan.diff()],
     }

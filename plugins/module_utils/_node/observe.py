@@ -18,6 +18,9 @@ from .._erlang.node import Node, Unreachable, function_name
 from .health import Answer, ask_http, judge
 from .unit import Unit
 
+# After this many automatic restarts by systemd a start is called failed without waiting for the time-out.
+_RESTARTS_THAT_MEAN_FAILURE = 3
+
 CONFIG_FILES = ("sys.config", "vm.args", "env.sh")
 
 _FIGURES = """
@@ -98,6 +101,12 @@ class Observer:
             if good(state) or time.monotonic() >= deadline:
                 return state
             time.sleep(0.5)
+
+    @staticmethod
+    def gave_up(state):
+        """Whether waiting for a node that was started is of no use any more: systemd has given up, or soon will."""
+        unit = state["unit"]
+        return unit["active"] == "failed" or unit["automatic_restarts"] >= _RESTARTS_THAT_MEAN_FAILURE
 
     def _ask(self, unit):
         if not unit.running:

@@ -13,9 +13,6 @@ from .._erlang.node import Unreachable, function_name
 from .._erlang.terms import Atom, format_term
 from .observe import Observer, members_missing, unhealthy_message
 
-# After this many automatic restarts by systemd a start is called failed without waiting for the time-out.
-_RESTARTS_THAT_MEAN_FAILURE = 3
-
 
 def plan(state, forced_reasons=()):
     """Name the steps that bring the node to what is on disk.
@@ -168,9 +165,7 @@ class Restart:
                 self._connect(state)
                 if not missing:
                     return state
-            gave_up = state["unit"]["active"] == "failed" or (
-                state["unit"]["automatic_restarts"] >= _RESTARTS_THAT_MEAN_FAILURE
-            )
+            gave_up = self.observer.gave_up(state)
             if gave_up or time.monotonic() >= deadline:
                 raise self._failure(state, missing, gave_up)
             time.sleep(0.3)

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import base64
 import grp
+import hashlib
 import os
 import pwd
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._fileset.fileset import fileset
+from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._fileset.fake_systemd import FakeSystemd
 
 OWNER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
@@ -24,6 +27,7 @@ def entry(path, **options):
         "path": str(path),
         "state": "file",
         "content": None,
+        "content_base64": None,
         "secret": None,
         "target": None,
         "owner": OWNER,
@@ -34,8 +38,9 @@ def entry(path, **options):
     }
 
 
-def lay_down(*entries, check=False):
-    return fileset(SimpleNamespace(params={"entries": list(entries)}, check_mode=check))
+def lay_down(*entries, check=False, systemd=None, started=(), stopped=()):
+    params = {"entries": list(entries), "started": list(started), "stopped": list(stopped)}
+    return fileset(SimpleNamespace(params=params, check_mode=check), systemd)
 
 
 @pytest.fixture(name="whole_set")
@@ -137,7 +142,8 @@ def test_a_file_takes_the_place_of_a_link_without_following_it(tmp_path):
     [
         ({"path": "relative"}, "not an absolute path"),
         ({"path": "/"}, "not an absolute path"),
-        ({"path": "/x", "content": None}, "needs content or secret"),
+        ({"path": "/x", "content": None}, "needs content, content_base64 or secret"),
+        ({"path": "/x", "content": None, "content_base64": "no base64!"}, "content_base64 of /x is not base64"),
         ({"path": "/x", "state": "link"}, "needs target"),
     ],
 )
@@ -149,3 +155,54 @@ def test_a_set_that_cannot_be_meant_is_refused(options, message):
 def test_a_path_that_stands_twice_is_refused(tmp_path):
     with pytest.raises(OpsError, match="stands twice"):
         lay_down(entry(tmp_path / "a", content="x"), entry(tmp_path / "a", content="y"))
+
+
+def test_a_binary_file_is_laid_down_and_the_diff_tells_its_digest_only(tmp_path):
+    (tmp_path / "program").write_bytes(b"\xff\x00old")
+    content = b"PK\x03\x04\xff\x00"
+    wanted = entry(tmp_path / "program", content_base64=base64.b64encode(content).decode(), mode="0755")
+    result = lay_down(wanted)
+    assert (tmp_path / "program").read_bytes() == content
+    assert result["diff"][0]["before"].startswith("binary content, 5 bytes, sha256 ")
+    assert result["diff"][0]["after"] == f"binary content, 6 bytes, sha256 {hashlib.sha256(content).hexdigest()}\n"
+    assert not lay_down(wanted)["changed"]
+
+
+def test_a_unit_is_started_after_its_file_is_there(tmp_path):
+    systemd = FakeSystemd({}, needs=tmp_path / "file")
+    result = lay_down(entry(tmp_path / "file", content="x"), systemd=systemd, started=["a.timer"])
+    assert (result["started_units"], result["stopped_units"]) == (["a.timer"], [])
+    assert systemd.did == [["start", "--", "a.timer"]]
+    again = lay_down(entry(tmp_path / "file", content="x"), systemd=systemd, started=["a.timer"])
+    assert (again["changed"], again["started_units"], again["diff"]) == (False, [], [])
+
+
+def test_check_mode_predicts_a_unit_that_does_not_exist_yet(tmp_path):
+    systemd = FakeSystemd({})
+    predicted = lay_down(check=True, systemd=systemd, started=["a.timer"])
+    assert (predicted["changed"], predicted["started_units"]) == (True, ["a.timer"])
+    assert predicted["diff"][0]["after"] == "a.timer: started\n"
+    assert systemd.did == []
+
+
+def test_a_unit_that_cannot_be_started_is_told(tmp_path):
+    systemd = FakeSystemd({}, broken="Unit a.timer has a bad unit file setting.")
+    with pytest.raises(OpsError, match="systemctl start -- a.timer failed: Unit a.timer has a bad unit file setting"):
+        lay_down(systemd=systemd, started=["a.timer"])
+
+
+def test_without_units_systemd_is_not_asked(tmp_path):
+    assert lay_down(entry(tmp_path / "a", content="x"), systemd=None)["started_units"] == []
+
+
+@pytest.mark.parametrize(
+    ("started", "stopped", "message"),
+    [
+        (["erlmcp-backup"], [], "'erlmcp-backup' is not the full name"),
+        (["--now.timer"], [], "is not the full name"),
+        (["a.timer"], ["a.timer"], "a.timer is to be started and to be stopped"),
+    ],
+)
+def test_units_that_cannot_be_meant_are_refused(started, stopped, message):
+    with pytest.raises(OpsError, match=message):
+        lay_down(systemd=FakeSystemd({}), started=started, stopped=stopped)

@@ -1,0 +1,283 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Backups: nothing is missed while the node serves, nothing half-made has a name, nothing good is deleted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from backuplib import Writers, content, ops, pid, put
+from testlib import Hosts, health, play, ssh
+
+PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
+BARE = Hosts(Path(__file__).parents[1], "erlmcp", "bare")
+FIRST, SECOND = PAIR.values()
+STORE = "/var/backups/erlmcp"
+
+
+def archives(address, store=STORE):
+    names = ssh(address, f"ls {store} 2>/dev/null || true").stdout.split()
+    return sorted(name for name in names if name.endswith((".tar.zst", ".tar.gz", ".age")))
+
+
+def manifest(address, name, store=STORE):
+    return json.loads(ssh(address, f"cat {store}/{name}.json").stdout)["manifest"]
+
+
+def rows(tables):
+    return {table["name"]: table["rows"] for table in tables}
+
+
+def one(group="n1.backup.test", **options):
+    return play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": group, **options})
+
+
+def test_a_hot_backup_misses_nothing_and_disturbs_nobody():
+    before = put(FIRST, 500)
+    known = content(FIRST)
+    with Writers(FIRST) as writers:
+        done = one()
+    assert done.rc == 0, done.messages
+    assert not writers.failed
+    assert writers.stored > 100
+    name = archives(FIRST)[-1]
+    counted = rows(manifest(FIRST, name)["tables"])
+    assert known[1] <= counted["erlmcp_item"] <= content(FIRST)[1]
+
+    restored = play("erlmcp.ops.restore", PAIR, {"erlmcp_hosts": "n1.backup.test"})
+    assert restored.rc == 0, restored.messages
+    sessions, items, _audit, disagreeing, _digest = content(FIRST)
+    assert (sessions, items) == (counted["erlmcp_session"], counted["erlmcp_item"])
+    assert disagreeing == 0
+    assert before
+
+
+def test_the_archive_says_what_it_is():
+    put(FIRST, 3)
+    assert one().rc == 0
+    name = archives(FIRST)[-1]
+    found = manifest(FIRST, name)
+    assert found["node"]["name"] == "erlmcp@n1.backup.test"
+    assert found["versions"]["release"] == "1.0.0"
+    assert found["method"] == "hot"
+    inside = ssh(FIRST, f"tar --zstd -tf {STORE}/{name}").stdout.split()
+    assert "config/sys.config" in inside
+    assert "mnesia.backup" in inside
+    assert "data/audit.dets" in inside
+    assert any(each.startswith("logs/") for each in inside)
+    assert not any("cookie" in each for each in inside)
+    assert ssh(FIRST, f"stat -c '%a %U' {STORE} {STORE}/{name}").stdout.split() == ["700", "root", "600", "root"]
+    listed = ops(FIRST, "list")[1]["backups"]
+    assert [each["name"] for each in listed] == archives(FIRST)
+    assert listed[-1]["verified"]["level"] == "tables"
+
+
+def test_check_mode_says_so_and_does_nothing():
+    def everything():
+        return ssh(FIRST, f"find {STORE} /var/lib /run/erlmcp-ops -not -path '*/mnesia/*' | sort").stdout
+
+    before, running = everything(), pid(FIRST)
+    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "n1.backup.test"}, ["--check", "--diff"])
+    assert done.rc == 0, done.messages
+    assert any("Make an archive" in task for _host, task in done.changed)
+    for playbook in ("prune_backups", "restore", "restore_drill", "verify_backups"):
+        done = play(f"erlmcp.ops.{playbook}", PAIR, {"erlmcp_hosts": "n1.backup.test"}, ["--check", "--diff"])
+        assert done.rc == 0, done.messages
+    assert everything() == before
+    assert pid(FIRST) == running
+
+
+def test_an_encrypted_archive_opens_with_its_key_only(tmp_path):
+    ssh(FIRST, "apt-get install -qy age", timeout=120)
+    keys = [ssh(FIRST, "age-keygen 2>/dev/null").stdout.splitlines() for _key in range(2)]
+    secrets = [key[-1] for key in keys]
+    public = [line.split(": ")[1] for key in keys for line in key if line.startswith("# public")]
+    done = one(erlmcp_backup_recipients=[public[0]])
+    assert done.rc == 0, done.messages
+    name = archives(FIRST)[-1]
+    assert name.endswith(".tar.zst.age")
+    listed = ops(FIRST, "list")[1]["backups"]
+    assert listed[-1]["verified"]["level"] == "sealed"
+    running = pid(FIRST)
+    for identity, problem in ((None, "is encrypted"), (secrets[1], "key")):
+        variables = {"erlmcp_hosts": "n1.backup.test", "erlmcp_backup_identity": identity or ""}
+        refused = play("erlmcp.ops.restore", PAIR, variables)
+        assert refused.rc != 0
+        assert problem in refused.messages
+        assert pid(FIRST) == running
+    opened = play(
+        "erlmcp.ops.restore", PAIR, {"erlmcp_hosts": "n1.backup.test", "erlmcp_backup_identity": secrets[0]}, ["-vvv"]
+    )
+    assert opened.rc == 0, opened.messages
+    assert secrets[0] not in opened.output
+
+
+def test_two_backups_exclude_each_other_and_name_the_holder():
+    holder = (
+        "python3 -c \"import sys; sys.path.insert(0, '/usr/local/bin/erlmcp-ops'); "
+        "from erlmcp_ops._backup.lock import Lock; import time; "
+        "Lock('/run/erlmcp-ops', 'erlmcp', 'restore').__enter__(); time.sleep(600)\""
+    )
+    ssh(FIRST, f"systemd-run --quiet --unit=holder {holder}")
+    try:
+        ssh(FIRST, "until grep -q restore /run/erlmcp-ops/*.lock; do sleep 0.1; done")
+        done = one()
+        assert done.rc != 0
+        assert "restore" in done.messages
+        assert ssh(FIRST, "systemctl show -P MainPID holder").stdout.strip() in done.messages
+    finally:
+        ssh(FIRST, "systemctl stop holder")
+    assert one().rc == 0
+
+
+def test_a_full_store_leaves_no_archive_and_the_node_alone():
+    running, kept = pid(FIRST), archives(FIRST)
+    ssh(FIRST, "mkdir -p /mnt/full && mount -t tmpfs -o size=64k,mode=0700 tmpfs /mnt/full")
+    try:
+        done = one(erlmcp_backup_dir="/mnt/full")
+        assert done.rc != 0
+        assert "No space left" in done.messages
+        assert ssh(FIRST, "ls -A /mnt/full").stdout == ""
+    finally:
+        ssh(FIRST, "umount /mnt/full")
+    assert ssh(FIRST, "ls -A /var/lib/erlmcp | grep '^.erlmcp-' || true").stdout == ""
+    assert (pid(FIRST), archives(FIRST)) == (running, kept)
+    assert one().rc == 0
+
+
+def test_a_store_that_cannot_be_written_is_refused():
+    ssh(FIRST, "mkdir -p /mnt/readonly && mount -t tmpfs -o ro tmpfs /mnt/readonly")
+    try:
+        done = one(erlmcp_backup_dir="/mnt/readonly/store")
+        assert done.rc != 0
+        assert "/mnt/readonly/store" in done.messages
+    finally:
+        ssh(FIRST, "umount /mnt/readonly")
+
+
+def test_the_timer_runs_backup_proof_and_retention():
+    assert ssh(SECOND, "systemctl is-active erlmcp-backup.timer").stdout.strip() == "active"
+    kept = archives(SECOND)
+    ssh(SECOND, "mkdir -p /var/lib/prometheus/node-exporter && systemctl start erlmcp-backup.service", timeout=120)
+    assert len(archives(SECOND)) == len(kept) + 1
+    assert ops(SECOND, "list")[1]["backups"][-1]["verified"]["level"] == "tables"
+    metrics = ssh(SECOND, "cat /var/lib/prometheus/node-exporter/erlmcp_backup.prom").stdout
+    assert "erlmcp_backup_last_success_timestamp_seconds" in metrics
+    assert "erlmcp_backup_size_bytes" in metrics
+    journal = ssh(SECOND, "journalctl --no-pager -o cat -u erlmcp-backup.service").stdout
+    assert "the node writes its tables" in journal
+
+
+def test_a_failed_timer_run_is_told():
+    ssh(SECOND, "systemctl stop erlmcp")
+    try:
+        assert ssh(SECOND, "systemctl start erlmcp-backup.service", check=False, timeout=120).returncode != 0
+        told = "journalctl --no-pager -p crit -o cat -u 'erlmcp-backup-failed.service'"
+        ssh(SECOND, f"for i in $(seq 50); do {told} | grep -q . && exit; sleep 0.2; done; exit 1")
+        metrics = ssh(SECOND, "cat /var/lib/prometheus/node-exporter/erlmcp_backup.prom").stdout
+        assert "erlmcp_backup_last_failure_timestamp_seconds" in metrics
+    finally:
+        ssh(SECOND, "systemctl reset-failed; systemctl start erlmcp")
+
+
+def test_retention_never_takes_the_last_verified_one():
+    for _each in range(3):
+        ops(FIRST, "backup")
+    ops(FIRST, "verify", archives(FIRST)[-3])
+    for name in archives(FIRST)[-2:]:
+        ssh(FIRST, f"rm -f {STORE}/{name}.verified.json")
+    good = archives(FIRST)[-3]
+    ssh(FIRST, f"touch {STORE}/notes-of-the-operator.tar.zst")
+    nothing = {"erlmcp_hosts": "n1.backup.test", "erlmcp_backup_keep_days": 0}
+    nothing |= {f"erlmcp_backup_keep_{each}": 0 for each in ("daily", "weekly", "monthly")}
+    before = archives(FIRST)
+    shown = play("erlmcp.ops.prune_backups", PAIR, nothing, ["--check", "--diff"])
+    assert shown.rc == 0, shown.messages
+    assert archives(FIRST) == before
+    done = play("erlmcp.ops.prune_backups", PAIR, nothing)
+    assert done.rc == 0, done.messages
+    assert set(archives(FIRST)) == {good, before[-2], "notes-of-the-operator.tar.zst"} | {
+        name for name in before if name == archives(FIRST)[-1]
+    }
+    assert good in archives(FIRST)
+    again = play("erlmcp.ops.prune_backups", PAIR, nothing)
+    assert not again.changed
+    ssh(FIRST, f"rm {STORE}/notes-of-the-operator.tar.zst")
+
+
+def test_a_damaged_archive_loses_its_mark():
+    ops(FIRST, "backup")
+    name = archives(FIRST)[-1]
+    ops(FIRST, "verify", name)
+    ssh(FIRST, f"printf x | dd of={STORE}/{name} bs=1 seek=2000 conv=notrunc status=none")
+    try:
+        done = play("erlmcp.ops.verify_backups", PAIR, {"erlmcp_hosts": "n1.backup.test"})
+        assert done.rc != 0
+        assert name in done.messages
+        assert ops(FIRST, "list")[1]["backups"][-1]["verified"] is None
+    finally:
+        ssh(FIRST, f"rm {STORE}/{name}*")
+
+
+def test_a_node_that_cannot_write_its_tables_is_told_which_method_fits():
+    bare = BARE["n1.bare-backup.test"]
+    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare", "erlmcp_backup_method": "hot"})
+    assert done.rc != 0
+    assert "erlmcp_backup_method: stop" in done.messages
+    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare", "erlmcp_backup_method": "cold"})
+    assert done.rc != 0
+    assert "erlmcp_backup_method: hot" in done.messages
+    assert pid(bare) != "0"
+
+
+def test_a_bare_release_is_stopped_copied_and_restored():
+    bare = BARE["n1.bare-backup.test"]
+    ssh(bare, "runuser -u erlmcp -- sh -c 'mkdir -p /var/lib/erlmcp/deep/er; echo kept > /var/lib/erlmcp/deep/er/file'")
+    before = pid(bare)
+    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare"})
+    assert done.rc == 0, done.messages
+    assert pid(bare) not in ("0", before)
+    assert ssh(bare, "erlmcp ping").stdout.strip() == "pong"
+    ssh(bare, "echo changed > /var/lib/erlmcp/deep/er/file")
+    done = play("erlmcp.ops.restore", PAIR, {"erlmcp_hosts": "bare"})
+    assert done.rc == 0, done.messages
+    assert ssh(bare, "cat /var/lib/erlmcp/deep/er/file; stat -c %U /var/lib/erlmcp/deep/er/file").stdout == "kept\nerlmcp\n"
+    assert ssh(bare, "erlmcp ping").stdout.strip() == "pong"
+
+
+@pytest.mark.parametrize("tool", ["rsync", "rclone"])
+def test_a_copy_counts_only_when_it_was_proven_there(tool):
+    ssh(FIRST, f"apt-get install -qy {tool}", timeout=180)
+    ssh(FIRST, "mkdir -p /mnt/away")
+    options = {"erlmcp_backup_copy_tool": tool, "erlmcp_backup_copy_destination": "/mnt/away"}
+    ssh(FIRST, "mount -t tmpfs -o size=16k tmpfs /mnt/away")
+    try:
+        done = one(**options)
+        assert done.rc != 0
+        assert "not counted as a copy" in done.messages
+        assert ops(FIRST, "list")[1]["backups"][-1]["copied"] is None
+    finally:
+        ssh(FIRST, "umount /mnt/away")
+    done = one(**options)
+    assert done.rc == 0, done.messages
+    name = archives(FIRST)[-1]
+    assert ops(FIRST, "list")[1]["backups"][-1]["copied"]
+    ssh(FIRST, f"cmp {STORE}/{name} /mnt/away/{name} && cmp {STORE}/{name}.json /mnt/away/{name}.json")
+    assert health(FIRST)["status"] == "healthy"
+
+
+def test_an_archive_is_fetched_and_proven_on_the_control_node(tmp_path):
+    ssh(FIRST, "apt-get install -qy rsync", timeout=120)
+    done = one(erlmcp_backup_fetch_dir=str(tmp_path))
+    assert done.rc == 0, done.messages
+    name = archives(FIRST)[-1]
+    assert (tmp_path / name).stat().st_size == manifest_size(FIRST, name)
+    assert json.loads((tmp_path / f"{name}.verified.json").read_text())["level"] == "bytes"
+
+
+def manifest_size(address, name):
+    return json.loads(ssh(address, f"cat {STORE}/{name}.json").stdout)["archive"]["size"]

@@ -1,0 +1,58 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Damaged archives and SIGKILL: a few of each here, a thousand and a hundred with `make soak`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from backuplib import SOAK, content, ops, pid, put
+from testlib import Hosts, health, ssh
+
+FIRST = Hosts(Path(__file__).parents[1], "erlmcp", "pair")["n1.backup.test"]
+SHARED = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0])
+MUTATIONS = 1000 if SOAK else 36
+KILLS = 100 if SOAK else 4
+# Every run tries other moments and other damage, and says which.
+SEED = int(os.environ.get("ERLMCP_OPS_SEED") or time.time())
+
+
+def run_there(script, *arguments, needs=()):
+    for name in (script, *needs):
+        ssh(FIRST, f"cat > /root/{name}", typed=(SHARED / name).read_text())
+    output = ssh(FIRST, f"python3 /root/{script} {' '.join(map(str, arguments))}", timeout=7200).stdout
+    print(f"seed {SEED}: {output}")
+    return json.loads(output)
+
+
+def test_damaged_archives_are_refused_and_the_node_never_stops():
+    put(FIRST, 40)
+    archive = ops(FIRST, "backup")[1]["archive"]
+    running, before = pid(FIRST), content(FIRST)
+    found = run_there("damage_loop.py", archive, MUTATIONS, SEED, needs=["mutate.py"])
+    assert found == {"refused": MUTATIONS, "taken": [], "unexpected": [], "stopped": [], "left": []}
+    assert pid(FIRST) == running
+    assert content(FIRST) == before
+    assert health(FIRST)["status"] == "healthy"
+
+
+def test_a_killed_backup_leaves_no_archive_and_nothing_the_next_one_cannot_clear():
+    before = content(FIRST)
+    found = run_there("kill_loop.py", "backup", KILLS, SEED)
+    assert found["problems"] == []
+    assert content(FIRST) == before
+
+
+def test_a_killed_restore_leaves_the_old_data_or_the_new():
+    states = []
+    for number in range(2):
+        put(FIRST, 50, f"state{number}")
+        states += [ops(FIRST, "backup")[1]["archive"], content(FIRST)[4]]
+    found = run_there("kill_loop.py", "restore", KILLS, SEED, *states)
+    assert found["problems"] == []
+    assert health(FIRST)["status"] == "healthy"

@@ -1,0 +1,184 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restores: the node is down for a restart, and afterwards everything is new or everything is old."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from backuplib import content, ops, pid, put
+from testlib import Hosts, Mcp, Watch, health, play, reachable, ssh
+
+PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
+FIRST, SECOND = PAIR.values()
+ONE = {"erlmcp_hosts": "n1.backup.test"}
+STORE = "/var/backups/erlmcp"
+
+
+def backup(address=FIRST):
+    return ops(address, "backup")[1]["archive"]
+
+
+def leftovers(address):
+    """Of a restore that was refused: staging directories, which have a dot in front."""
+    return ssh(address, "ls -Ad /srv/data/.* /var/lib/.* 2>/dev/null | grep erlmcp || true").stdout
+
+
+def test_rows_come_back_and_the_rows_that_were_there_are_kept():
+    session = put(FIRST, 20, "old")
+    archive = backup()
+    wanted = content(FIRST)
+    newer = put(FIRST, 30, "new")
+    replaced = content(FIRST)
+    with Watch({"n1": FIRST}) as watch:
+        done = play("erlmcp.ops.restore", PAIR, {**ONE, "erlmcp_backup_restore_archive": archive.rpartition("/")[2]})
+    assert done.rc == 0, done.messages
+    assert len(watch.outages("n1")) == 1
+    assert content(FIRST) == wanted
+    with Mcp(FIRST, session=session) as client:
+        assert client.call("get", key="old-7")["content"][0]["text"] == "x" * 200
+
+    back = ops(FIRST, "restore", "--undo")
+    assert back[0] == 0
+    assert content(FIRST) == replaced
+    with Mcp(FIRST, session=newer) as client:
+        assert client.call("get", key="new-7")["content"][0]["text"] == "x" * 200
+
+
+def test_a_config_that_does_not_serve_is_taken_back():
+    good = content(SECOND)
+    bad = {"erlmcp_hosts": "n2.backup.test", "erlmcp_node_config": {"erlmcp": {"mcp_port": 22}}}
+    assert play("erlmcp.ops.site", PAIR, bad).rc != 0
+    ssh(SECOND, "systemctl stop erlmcp")
+    archive = ops(SECOND, "backup", "--method", "cold")[1]["archive"]
+    repaired = play("erlmcp.ops.revert_config", PAIR, {"erlmcp_hosts": "n2.backup.test"})
+    assert repaired.rc == 0, repaired.messages
+    put(SECOND, 5)
+    before = content(SECOND)
+    config = ssh(SECOND, "readlink /etc/erlmcp/current").stdout
+
+    done = play(
+        "erlmcp.ops.restore",
+        PAIR,
+        {
+            "erlmcp_hosts": "n2.backup.test",
+            "erlmcp_backup_restore_archive": archive.rpartition("/")[2],
+            "erlmcp_backup_restore_members": ["config", "data"],
+        },
+    )
+    assert done.rc != 0
+    assert "cannot listen on port 22" in done.messages
+    assert "The old state is back and serving" in done.messages
+    assert health(SECOND)["status"] == "healthy"
+    assert ssh(SECOND, "readlink /etc/erlmcp/current").stdout == config
+    assert content(SECOND) == before
+    assert before[1] == good[1] + 5
+    ssh(SECOND, f"rm {archive}*")
+
+
+def test_an_archive_of_another_node_needs_a_map():
+    archive = backup()
+    name = archive.rpartition("/")[2]
+    running = pid(SECOND)
+    text = ssh(FIRST, f"base64 {archive}").stdout
+    ssh(SECOND, f"base64 -d > /root/{name}", typed=text)
+    refused = ops(SECOND, "restore", f"/root/{name}", "--data-only", check=False)
+    assert refused[0] == 1
+    assert "it is of node erlmcp@n1.backup.test" in refused[1]
+    assert pid(SECOND) == running
+    before = content(SECOND)
+    renamed = "--node-name erlmcp@n1.backup.test=erlmcp@n2.backup.test"
+    taken = ops(SECOND, "restore", f"/root/{name}", "--data-only", renamed)
+    assert taken[0] == 0
+    assert content(SECOND)[4] == content(FIRST)[4]
+    assert "n1.backup.test" not in ssh(SECOND, "erlmcp eval 'mnesia:system_info(db_nodes).'").stdout
+    ops(SECOND, "restore", "--undo")
+    assert content(SECOND) == before
+
+
+def test_too_little_space_is_found_before_the_node_is_stopped():
+    put(SECOND, 200, "bulk", 40_000)
+    archive = backup(SECOND)
+    running = pid(SECOND)
+    free = int(ssh(SECOND, "df --output=avail -B1 /srv/data | tail -1").stdout)
+    ssh(SECOND, f"head -c {free - 70_000_000} /dev/zero > /srv/data/filler")
+    try:
+        refused = ops(SECOND, "restore", archive, check=False)
+        assert refused[0] == 1
+        assert "MiB free" in refused[1]
+    finally:
+        ssh(SECOND, "rm /srv/data/filler")
+    assert pid(SECOND) == running
+    assert leftovers(SECOND) == ""
+
+
+def test_a_disk_that_fills_while_unpacking_loses_nothing():
+    archive = backup(SECOND)
+    running, before = pid(SECOND), content(SECOND)
+    # Somebody else takes the space after it was checked.
+    ssh(
+        SECOND,
+        "systemd-run --quiet --unit=filler sh -c 'until [ -d /srv/data/.erlmcp.restore/area ]; do :; done; "
+        "cat /dev/zero > /srv/data/filler || true'",
+    )
+    try:
+        refused = ops(SECOND, "restore", archive, check=False)
+        assert refused[0] == 1, refused
+    finally:
+        ssh(SECOND, "systemctl stop filler 2>/dev/null; rm -f /srv/data/filler")
+    assert pid(SECOND) == running
+    assert content(SECOND) == before
+    assert leftovers(SECOND) == ""
+    assert ops(SECOND, "restore", archive)[0] == 0
+
+
+def test_a_drill_proves_the_archive_and_the_serving_node_cannot_notice():
+    put(FIRST, 10)
+    archive = backup()
+    counted = {table["name"]: table["rows"] for table in ops(FIRST, "verify", archive)[1]["results"][0]["tables"]}
+    ssh(FIRST, "mkdir -p /var/lib/prometheus/node-exporter")
+    running, before = pid(FIRST), content(FIRST)
+    members = ssh(SECOND, "erlmcp eval 'nodes().'").stdout
+    with Watch({"n1": FIRST}) as watch:
+        done = play("erlmcp.ops.restore_drill", PAIR, ONE)
+    assert done.rc == 0, done.messages
+    assert watch.outages("n1") == []
+    assert (pid(FIRST), content(FIRST)) == (running, before)
+    assert ssh(SECOND, "erlmcp eval 'nodes().'").stdout == members
+    assert f"'erlmcp_item': {counted['erlmcp_item']}" in done.output
+    assert ssh(FIRST, "systemctl is-active erlmcp-drill", check=False).stdout.strip() == "inactive"
+    assert ssh(FIRST, "ls -A /var/lib | grep drill || true").stdout == ""
+    metrics = ssh(FIRST, "cat /var/lib/prometheus/node-exporter/erlmcp_backup.prom").stdout
+    assert "erlmcp_restore_drill_last_success_timestamp_seconds" in metrics
+
+
+def test_a_drill_with_a_release_that_never_serves_fails_and_leaves_nothing():
+    running = pid(FIRST)
+    done = play("erlmcp.ops.restore_drill", PAIR, {**ONE, "erlmcp_health_path": "/never"})
+    assert done.rc == 0 or "drill" in done.messages
+    assert pid(FIRST) == running
+    assert ssh(FIRST, "ls -A /var/lib | grep drill || true").stdout == ""
+    assert reachable(FIRST, 8080)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "flipped", "manifest"])
+def test_a_bad_archive_never_stops_the_node(damage):
+    archive = backup()
+    running = pid(FIRST)
+    do = {
+        "missing": f"mv {archive} /root/aside",
+        "empty": f": > {archive}",
+        "truncated": f"truncate -s -100 {archive}",
+        "flipped": f"printf x | dd of={archive} bs=1 seek=3000 conv=notrunc status=none",
+        "manifest": f"sed -i 's/\"rows\": /\"rows\": 1/' {archive}.json",
+    }
+    ssh(FIRST, do[damage])
+    done = play("erlmcp.ops.restore", PAIR, {**ONE, "erlmcp_backup_restore_archive": archive.rpartition("/")[2]})
+    assert done.rc != 0
+    assert archive.rpartition("/")[2] in done.messages
+    assert pid(FIRST) == running
+    assert health(FIRST)["status"] == "healthy"
+    ssh(FIRST, f"rm -f {archive}* /root/aside")

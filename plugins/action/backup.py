@@ -1,0 +1,7 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.erlmcp.ops.plugins.plugin_utils.watched import WatchedAction as ActionModule  # noqa: F401

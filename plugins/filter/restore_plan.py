@@ -1,0 +1,71 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: restore_plan
+short_description: Which node of a cluster gets which archive
+version_added: 0.1.0
+author: erlmcp.ops contributors (@erlmcp)
+description:
+  - Chooses an archive for each host, and Mnesia's tables from one archive for nodes that share a schema, so that all
+    nodes are consistent with each other.
+options:
+  _input:
+    description: Inventory names of the hosts.
+    type: list
+    elements: str
+    required: true
+  nodes:
+    description: Inventory name to node name.
+    type: dict
+    required: true
+  found:
+    description: Inventory name to what M(erlmcp.ops.backup_info) returned as C(backups).
+    type: dict
+    required: true
+  sources:
+    description: Inventory name to the host whose archive it gets. A host that is not named gets its own.
+    type: dict
+    default: {}
+  archive:
+    description: V(latest), or the name of one archive when there is one host.
+    type: str
+    default: latest
+  before:
+    description: Only archives taken up to this time, C(YYYYMMDDTHHMMSSZ). Empty for all.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Show the plan
+  ansible.builtin.debug:
+    msg: "{{ ['new1'] | erlmcp.ops.restore_plan({'new1': 'erlmcp@new1'}, {'new1': found.backups}, {'new1': 'old1'}) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Inventory name to C(archive), C(tables_archive), C(node_map), C(files) and C(text).
+  type: dict
+"""
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.cluster_plan import plan_cluster
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+
+
+def restore_plan(hosts, nodes, found, sources=None, archive="latest", before=""):
+    try:
+        return plan_cluster(hosts, nodes, found, sources, archive, before)
+    except OpsError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Offers the filter."""
+
+    def filters(self):
+        return {"restore_plan": restore_plan}

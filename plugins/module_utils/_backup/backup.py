@@ -1,0 +1,372 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One backup of one node: spool what the node itself must write, stream everything into an archive, publish it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import pwd
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from .._core.errors import OpsError
+from .._node.observe import CONFIG_FILES, Observer
+from . import tables
+from .archive import Source, write_archive
+from .collect import OWN, mnesia_directory, open_for_writing, recent_files, refuse_unaccounted, regular_files
+from .lock import Lock
+from .manifest import FORMAT, archive_name
+from .metrics import write_metrics
+from .progress import Progress
+from .staging import LONGEST_SECONDS, count_rows
+from .store import Store
+from .versions import versions
+
+_SUFFIX = {"zstd": "zst", "gzip": "gz"}
+
+
+def plan(method, running, seen):
+    """Name the steps of a backup.
+
+    :param method: ``hot``, ``cold`` or ``stop``.
+    :param running: whether the unit runs.
+    :param seen: what :func:`tables.look` says of a running node.
+    :raises OpsError: when the method does not fit the node; the message names the one that does.
+    """
+    if method == "hot":
+        if not running:
+            raise OpsError(
+                "the node does not run, so it cannot write its tables: start it, or set erlmcp_backup_method: cold",
+                kind="method",
+            )
+        if not seen["mnesia"] and not seen["dets"]:
+            raise OpsError(
+                "the node has neither Mnesia tables on disk nor DETS tables that it could write for a backup: set "
+                "erlmcp_backup_method: stop, which stops the node for the copy",
+                kind="method",
+            )
+        mnesia = [f"{len(seen['mnesia']['tables'])} Mnesia tables"] if seen["mnesia"] else []
+        dets = [f"{len(seen['dets'])} DETS tables"] if seen["dets"] else []
+        steps = [f"let the node write its {' and '.join(mnesia + dets)}"]
+    elif running and method == "cold":
+        raise OpsError(
+            "the node runs, and a copy of open files is no backup: set erlmcp_backup_method: hot, or stop, which stops "
+            "the node for the copy",
+            kind="method",
+        )
+    elif running:
+        steps = ["stop the node", "copy the data directory", "start the node"]
+    else:
+        steps = ["copy the data directory"]
+    return [*steps, "count the rows", "write the archive"]
+
+
+def backup(module, runner):
+    """The module ``backup``."""
+    options = module.params
+    if "data" not in options["members"]:
+        raise OpsError("members: a backup without data is none; leave config, tls or logs out instead", kind="input")
+    job = Backup(options, runner)
+    job.look()
+    steps = plan(options["method"], job.running, job.seen)
+    result = {"changed": True, "steps": steps, "method": options["method"], "diff": _diff(options, steps)}
+    if module.check_mode:
+        Lock.look(options["run_dir"], options["service"])
+        return result
+    with Lock(options["run_dir"], options["service"], "backup"):
+        return {**result, **job.run()}
+
+
+class Backup:
+    """Carries out one backup.
+
+    :param options: of the module.
+    :param runner: a :class:`Runner`.
+    """
+
+    def __init__(self, options, runner):
+        self.options = options
+        self.runner = runner
+        self.observer = Observer(options["node"], options["health"], runner)
+        self.offline = tables.Offline(options["node"], runner)
+        self.store = Store(options["store_dir"])
+        self.progress = Progress("erlmcp-backup", options["run_dir"], options["service"])
+        self.data_dir = os.path.realpath(options["data_dir"])
+        self.downtime = 0.0
+        self.warnings = []
+
+    def look(self):
+        """See what there is; changes nothing."""
+        if not os.path.isdir(self.data_dir):
+            raise OpsError(f"{self.data_dir} is not there: run the playbook site first", kind="data")
+        self.state = self.observer.observe()
+        self.running = self.state["running"]
+        hot = self.running and self.options["method"] == "hot"
+        self.seen = tables.look(self.observer.node) if hot else {"mnesia": None, "dets": []}
+
+    def run(self):
+        """Make the archive and return its facts; the caller holds the lock."""
+        options = self.options
+        self.store.prepare()
+        self.store.clear_leftovers()
+        self._clear_spools()
+        compression = self._compression()
+        started, name = self._free_name(_SUFFIX[compression])
+        spool = os.path.join(self.data_dir, f"{OWN}backup-{started:%Y%m%dT%H%M%SZ}")
+        part = self.store.part_path(name)
+        account = pwd.getpwnam(options["node"]["user"])
+        os.mkdir(spool, 0o700)
+        try:
+            os.chown(spool, account.pw_uid, account.pw_gid, follow_symlinks=False)
+            content = self._hot(spool) if options["method"] == "hot" else self._still(spool)
+            sources = [*content["sources"], *self._others()]
+            with ThreadPoolExecutor(max_workers=1) as counting:
+                # Beside the archive, which the rows are not needed for until its end.
+                counted = counting.submit(count_rows, self.offline, content["mnesia_backup"], content["dets"])
+                self.progress.phase("writing the archive")
+                written = write_archive(
+                    part,
+                    sources,
+                    {"format": FORMAT, "id": _id(name), "node": options["node"]["name"]},
+                    lambda files: self._manifest(name, started, content, counted.result(), files),
+                    compression=compression,
+                    level=options["compression_level"],
+                    recipients=options["recipients"],
+                    tick=self.progress.tick,
+                )
+        finally:
+            shutil.rmtree(spool)
+        self.store.publish(name, {"archive": _facts(name, written), "manifest": self.manifest})
+        seconds = (_now() - started).total_seconds()
+        self.progress.say(f"{name}: {written.size} bytes in {seconds:.1f} s")
+        warning = write_metrics(
+            options["metrics_dir"],
+            {
+                "erlmcp_backup_last_success_timestamp_seconds": time.time(),
+                "erlmcp_backup_size_bytes": written.size,
+                "erlmcp_backup_duration_seconds": seconds,
+            },
+        )
+        self.warnings += [warning] if warning else []
+        return {
+            "archive": os.path.join(options["store_dir"], name),
+            "size": written.size,
+            "sha256": written.sha256,
+            "seconds": round(seconds, 1),
+            "downtime_seconds": round(self.downtime, 1),
+            "tables": self.manifest["tables"],
+            "warnings": self.warnings,
+        }
+
+    def _free_name(self, suffix):
+        """Return (time, name); names have seconds, so the second backup within one waits for the next."""
+        while True:
+            now = _now()
+            name = archive_name(self.options["host"], now, suffix, bool(self.options["recipients"]))
+            if not os.path.lexists(os.path.join(self.store.root, name)):
+                return now, name
+            time.sleep(0.1)
+
+    def _clear_spools(self):
+        """Remove what killed backups left in the data directory."""
+        for name in os.listdir(self.data_dir):
+            if name.startswith(f"{OWN}backup-"):
+                shutil.rmtree(os.path.join(self.data_dir, name))
+
+    def _compression(self):
+        wanted = self.options["compression"]
+        if wanted != "auto":
+            return wanted
+        return "zstd" if shutil.which("zstd") else "gzip"
+
+    def _hot(self, spool):
+        """Let the node write its tables; everything else below the data directory is read as it is."""
+        mnesia = self.seen["mnesia"]
+        dets = {}
+        for number, each in enumerate(self.seen["dets"]):
+            relative = self._relative(each["file"])
+            if relative is None:
+                self.warnings.append(f"DETS table {each['name']} lies in {each['file']}, outside of {self.data_dir}")
+            else:
+                dets[relative] = os.path.join(spool, "dets", str(number))
+        mnesia_dir = self._relative(mnesia["directory"]) if mnesia else None
+        if mnesia and mnesia_dir is None:
+            raise OpsError(
+                f"Mnesia's directory {mnesia['directory']} is not below {self.data_dir}: set erlmcp_data_dir, or the "
+                "parameter dir of application mnesia, so that a restore can replace both together",
+                kind="data",
+            )
+        accounted = [*dets, *([mnesia_dir] if mnesia else [])]
+        exclude = self.options["exclude"]
+        refuse_unaccounted(open_for_writing(self.state["pid"], self.data_dir), accounted, exclude)
+        self.progress.phase("the node writes its tables")
+        with self.progress.watch(spool):
+            tables.export_hot(self.observer.node, spool, self.seen, LONGEST_SECONDS)
+        sources = [Source(f"data/{relative}", path=path, root=self.data_dir) for relative, path in dets.items()]
+        if mnesia:
+            sources.append(Source("mnesia.backup", path=os.path.join(spool, "mnesia.backup"), root=self.data_dir))
+        return {
+            "sources": sources + self._files(self.data_dir, accounted),
+            "mnesia_backup": os.path.join(spool, "mnesia.backup") if mnesia else None,
+            "mnesia_dir": mnesia_dir,
+            "dets": dets,
+        }
+
+    def _still(self, spool):
+        """Read the data directory while no node runs; turn a copy of Mnesia's files into a backup of tables.
+
+        A node that is to run again does not wait for the archive: everything is copied, and read from the copy.
+        """
+        copy = os.path.join(spool, "copy")
+        os.mkdir(copy, 0o700)
+        with self._stopped() as waits:
+            mnesia_dir = mnesia_directory(self.data_dir)
+            wanted = os.listdir(self.data_dir) if waits else [mnesia_dir] if mnesia_dir else []
+            self._copy([name for name in wanted if not name.startswith(OWN)], copy)
+        root = copy if waits else self.data_dir
+        backup_file = None
+        if mnesia_dir is not None:
+            backup_file = os.path.join(spool, "mnesia.backup")
+            self.progress.phase("reading the tables")
+            self.offline.export(
+                os.path.join(copy, mnesia_dir if waits else os.path.basename(mnesia_dir)),
+                backup_file,
+                self.options["node"]["name"],
+                LONGEST_SECONDS,
+            )
+        sources = [] if backup_file is None else [Source("mnesia.backup", path=backup_file, root=self.data_dir)]
+        files = self._files(root, [] if mnesia_dir is None else [mnesia_dir])
+        return {
+            "sources": sources + files,
+            "mnesia_backup": backup_file,
+            "mnesia_dir": mnesia_dir,
+            "dets": {source.name[len("data/") :]: source.path for source in files if tables.is_dets(source.path)},
+        }
+
+    @contextlib.contextmanager
+    def _stopped(self):
+        """The node does not run inside; gives whether it waits to be started.
+
+        A note outlives us: who is killed here leaves the start to the next backup.
+        """
+        note = os.path.join(self.options["run_dir"], f"{self.options['service']}.stopped-by-backup")
+        if self.running:
+            with open(note, "w", encoding="utf-8"):
+                pass
+            since = time.monotonic()
+            self.observer.unit.stop(self.options["stop_timeout_seconds"])
+        elif os.path.exists(note):
+            since = time.monotonic()
+        else:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self.observer.unit.start(self.options["start_timeout_seconds"])
+            state = self.observer.observe_until(
+                lambda state: state["health"]["healthy"], self.options["start_timeout_seconds"]
+            )
+            self.downtime = time.monotonic() - since
+            os.unlink(note)
+        if not state["health"]["healthy"]:
+            raise OpsError(
+                f"{state['name']} was stopped for the copy and is not healthy since: {state['health']['detail']}",
+                kind="health",
+            )
+
+    def _copy(self, names, target):
+        account = pwd.getpwnam(self.options["node"]["user"])
+        os.chown(target, account.pw_uid, account.pw_gid)
+        if not names:
+            return
+        self.progress.phase("copying the data directory")
+        paths = [os.path.join(self.data_dir, name) for name in names]
+        with self.progress.watch(target):
+            done = self.runner.run(["cp", "-a", "--reflink=auto", "-t", target, "--", *paths], timeout=LONGEST_SECONDS)
+        if not done.ok:
+            raise OpsError(f"copying {self.data_dir} failed: {done.err.strip()}", kind="io")
+
+    def _files(self, root, without):
+        found, skipped = regular_files(root, self.options["exclude"], without)
+        self.warnings += [f"{name} is neither a file nor a directory, and not in the archive" for name in skipped]
+        return [Source(f"data/{name}", path=os.path.join(root, name), root=self.data_dir) for name in found]
+
+    def _others(self):
+        options = self.options
+        sources = []
+        if "config" in options["members"]:
+            for name in CONFIG_FILES:
+                path = os.path.join(options["node"]["config_dir"], name)
+                if os.path.exists(path):
+                    # The name in /etc/erlmcp is a link into the set.
+                    sources.append(Source(f"config/{name}", path=os.path.realpath(path)))
+        if "tls" in options["members"]:
+            for path in options["tls_paths"]:
+                sources += self._tls(path)
+        if "logs" in options["members"]:
+            for name in recent_files(options["log_dir"], options["log_days"], time.time()):
+                path = os.path.join(options["log_dir"], name)
+                sources.append(Source(f"logs/{name}", path=path, may_grow=True, root=options["log_dir"]))
+        return sources
+
+    @staticmethod
+    def _tls(path):
+        if os.path.isdir(path):
+            found, _skipped = regular_files(path)
+            return [Source(f"tls{path}/{name}", path=os.path.join(path, name)) for name in found]
+        if not os.path.isfile(path):
+            raise OpsError(f"tls_paths: {path} is neither a file nor a directory", kind="input")
+        return [Source(f"tls{path}", path=os.path.realpath(path))]
+
+    def _manifest(self, name, started, content, counted, files):
+        mnesia = None
+        if content["mnesia_backup"]:
+            schema = self.offline.schema(content["mnesia_backup"])
+            mnesia = {"dir": content["mnesia_dir"], "db_nodes": schema["db_nodes"]}
+        self.manifest = {
+            "format": FORMAT,
+            "id": _id(name),
+            "host": self.options["host"],
+            "service": self.options["service"],
+            "node": {key: self.options["node"][key] for key in ("name", "name_type")},
+            "versions": versions(self.options["node"], self.state),
+            "method": self.options["method"],
+            "members": self.options["members"],
+            "started": _iso(started),
+            "finished": _iso(_now()),
+            "mnesia": mnesia,
+            "tables": counted,
+            "files": files,
+        }
+        return self.manifest
+
+    def _relative(self, path):
+        path = os.path.realpath(path)
+        return os.path.relpath(path, self.data_dir) if path.startswith(f"{self.data_dir}{os.sep}") else None
+
+
+def _facts(name, written):
+    return {"name": name, "size": written.size, "sha256": written.sha256}
+
+
+def _id(name):
+    return name.partition(".tar")[0]
+
+
+def _now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _iso(moment):
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _diff(options, steps):
+    lines = "".join(f"- {step}\n" for step in steps)
+    return {"before": "", "after": f"backup of {options['node']['name']} in {options['store_dir']}\n{lines}"}

@@ -1,0 +1,104 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which files go into an archive, and which of them nobody can vouch for while the node runs."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+
+from .._core.errors import OpsError
+
+# Spool and scratch directories of backups, below the data directory because the node may write nowhere else.
+OWN = ".erlmcp-"
+
+
+def walk(root):
+    """Yield (path relative to ``root``, lstat) of everything below it but directories; links are not followed.
+
+    What vanishes meanwhile is left out: a directory that is served from is never still.
+    """
+    for directory, directories, files in os.walk(root):
+        directories[:] = sorted(name for name in directories if not name.startswith(OWN))
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+        for name in sorted(files + links):
+            path = os.path.join(directory, name)
+            try:
+                yield os.path.relpath(path, root), os.lstat(path)
+            except FileNotFoundError:
+                continue
+
+
+def regular_files(root, exclude=(), without=()):
+    """Return (relative paths, skipped ones) of what is to be archived.
+
+    :param exclude: patterns for relative paths, of the user.
+    :param without: relative paths of files and directories that go another way, for example Mnesia's.
+    :return: two lists; ``skipped`` are links, devices and the like, which an archive does not hold.
+    """
+    found, skipped = [], []
+    for name, status in walk(root):
+        if _below(name, without) or any(fnmatch.fnmatch(name, pattern) for pattern in exclude):
+            continue
+        (found if stat.S_ISREG(status.st_mode) else skipped).append(name)
+    return found, skipped
+
+
+def recent_files(root, days, now):
+    """Relative paths of the regular files below ``root`` that were written in the last ``days`` days."""
+    since = now - days * 86400
+    return [name for name, status in walk(root) if stat.S_ISREG(status.st_mode) and status.st_mtime >= since]
+
+
+def mnesia_directory(root):
+    """Relative path of the directory below ``root`` that holds a Mnesia schema, or ``None``."""
+    for name, _status in walk(root):
+        if os.path.basename(name) == "schema.DAT":
+            return os.path.dirname(name)
+    return None
+
+
+def open_for_writing(pid, root):
+    """Relative paths of the files below ``root`` that process ``pid`` has open for writing, as the kernel says."""
+    found = set()
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+            with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii") as stream:
+                flags = next(int(line.split()[1], 8) for line in stream if line.startswith("flags:"))
+        except FileNotFoundError:
+            continue
+        if flags & os.O_ACCMODE != os.O_RDONLY and target.startswith(f"{root}{os.sep}"):
+            found.add(os.path.relpath(target, root))
+    return found
+
+
+def refuse_unaccounted(open_files, accounted, exclude):
+    """Refuse to copy files that the node is writing itself.
+
+    :param open_files: what :func:`open_for_writing` says.
+    :param accounted: relative paths of files and directories that the node writes for us.
+    :raises OpsError: naming the files.
+    """
+    unknown = sorted(
+        name
+        for name in open_files
+        if not _below(name, accounted)
+        and not name.startswith(OWN)
+        and not any(fnmatch.fnmatch(name, pattern) for pattern in exclude)
+    )
+    if unknown:
+        raise OpsError(
+            f"the node has {', '.join(unknown)} open for writing, and neither Mnesia nor DETS vouches for it: a copy "
+            "could be half-written. Set erlmcp_backup_method: stop, which stops the node for the copy, or name the "
+            "file in erlmcp_backup_exclude",
+            kind="open_files",
+            files=unknown,
+        )
+
+
+def _below(name, places):
+    return any(name == place or name.startswith(f"{place}{os.sep}") for place in places)

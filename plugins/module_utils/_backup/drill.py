@@ -1,0 +1,237 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An archive restored into a throw-away node, started, counted, compared, removed.
+
+The node runs in a transient unit with a network of its own, which has nothing but a loopback interface, and with
+scratch directories mounted over data, logs and config. So it keeps its name, its ports and its paths: what is tried is
+the archive as it would be restored, and the node that serves cannot notice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import glob
+import json
+import os
+import shutil
+import socket
+import time
+
+from .._core.errors import OpsError
+from .._node.observe import CONFIG_FILES, Observer, unhealthy_message
+from .._node.unit import Unit
+from . import tables
+from .lock import Lock
+from .metrics import write_metrics
+from .progress import Progress
+from .restore import row_problems
+from .staging import Area, Staging
+from .store import Store
+
+_CLONE_NEWNET = 0x40000000
+# A drill whose program was killed ends by itself.
+_LONGEST_SECONDS = 6 * 3600
+
+
+def restore_drill(module, runner):
+    """The module ``restore_drill``."""
+    options = module.params
+    backup = Store(options["store_dir"]).find(options["archive"], options["host"])
+    steps = [
+        f"verify {backup.name} and unpack it into a scratch directory",
+        "start a node with it, without network",
+        "wait until healthy and count the rows",
+        "stop the node and remove the scratch directory",
+    ]
+    result = {"changed": True, "archive": backup.path, "steps": steps}
+    if module.check_mode:
+        Lock.look(options["run_dir"], options["service"])
+        return result
+    with Lock(options["run_dir"], options["service"], "drill"):
+        drilled = Drill(options, runner).run(backup)
+    fact = {"archive": backup.name, **{key: drilled[key] for key in ("seconds", "start_seconds", "rows")}}
+    return {**result, **drilled, "ansible_facts": {"erlmcp_restore_drill": fact}}
+
+
+class Drill:
+    """One drill on one host.
+
+    :param options: of the module.
+    :param runner: a :class:`Runner`.
+    """
+
+    def __init__(self, options, runner):
+        self.options = options
+        self.runner = runner
+        self.spec = options["node"]
+        self.service = f"{self.spec['service']}-drill"
+        self.unit = Unit(self.service, runner)
+        parent, name = os.path.split(os.path.realpath(options["data_dir"]))
+        self.scratch = os.path.join(parent, f".{name}.drill")
+        self.store = Store(options["store_dir"])
+        self.progress = Progress("erlmcp-drill", options["run_dir"], options["service"])
+
+    def run(self, backup):
+        """Drill with ``backup`` and return what was seen; the caller holds the lock."""
+        self._clear()
+        started = time.monotonic()
+        area = Area(f"{self.scratch}-{os.getpid()}", self.spec["user"])
+        staging = Staging(self.spec, self.runner, area, self.progress)
+        try:
+            manifest = staging.fill(
+                backup,
+                lambda manifest: None,
+                members=[each for each in ("config", "data") if _has(backup, each)],
+                identity=self.options["identity"],
+                alone=True,
+            )
+            node = {**self.spec, "service": self.service, "name": manifest["node"]["name"]}
+            self._start(area)
+            self.progress.phase("waiting until the drill's node is healthy")
+            state = _in_network_of(self.unit.state().pid, lambda: self._watch(node, manifest["tables"]))
+        finally:
+            self._clear()
+        seconds = round(time.monotonic() - started, 1)
+        if state["problems"]:
+            raise OpsError(
+                f"the drill with {backup.name} failed: {'; '.join(state['problems'])}. "
+                f"From journalctl -u {self.unit.name}:\n{state['journal']}",
+                kind="drill",
+            )
+        now = time.time()
+        self.store.mark(backup.path, "drilled", {"time": int(now), "seconds": seconds})
+        warning = write_metrics(
+            self.options["metrics_dir"],
+            {
+                "erlmcp_restore_drill_last_success_timestamp_seconds": now,
+                "erlmcp_restore_drill_duration_seconds": seconds,
+            },
+        )
+        return {
+            "seconds": seconds,
+            "start_seconds": state["seconds"],
+            "tables": manifest["tables"],
+            "rows": state["rows"],
+            "warnings": [warning] if warning else [],
+        }
+
+    def _clear(self):
+        """Stop the drill's node and remove its directories, also those of a killed run."""
+        with contextlib.suppress(OpsError):
+            self.unit.stop(self.options["stop_timeout_seconds"])
+        for path in glob.glob(f"{glob.escape(self.scratch)}-*"):
+            shutil.rmtree(path)
+
+    def _start(self, area):
+        account = area.account
+        mounts = {area.new: self.options["data_dir"]}
+        for name, place in (("log", self.options["log_dir"]), ("run", self.spec["run_dir"])):
+            path = os.path.join(area.path, name)
+            os.mkdir(path, 0o750)
+            os.chown(path, account.pw_uid, account.pw_gid)
+            mounts[path] = place
+        properties = [
+            "PrivateNetwork=yes",
+            "PrivateTmp=yes",
+            "ProtectSystem=strict",
+            "NoNewPrivileges=yes",
+            "CapabilityBoundingSet=",
+            "KillMode=mixed",
+            "Type=exec",
+            "UMask=0027",
+            "LimitNOFILE=65536",
+            "Nice=10",
+            f"TimeoutStopSec={self.options['stop_timeout_seconds']}",
+            f"RuntimeMaxSec={_LONGEST_SECONDS}",
+            f"User={self.spec['user']}",
+            f"Group={self.options['group']}",
+            f"WorkingDirectory={self.options['data_dir']}",
+            f"ReadWritePaths={' '.join(mounts.values())}",
+            *(f"BindPaths={source}:{target}" for source, target in mounts.items()),
+            *(f"BindReadOnlyPaths={source}:{target}" for source, target in self._config_mounts(area)),
+        ]
+        command = f"/usr/local/bin/{self.spec['release_name']}"
+        # The port mapper of the host is not in this network.
+        script = f"{command} epmd -daemon; exec {command} foreground"
+        arguments = [item for each in properties for item in ("-p", each)]
+        done = self.runner.run(
+            ["systemd-run", "--quiet", f"--unit={self.unit.name}", *arguments, "--", "/bin/sh", "-c", script]
+        )
+        if not done.ok:
+            raise OpsError(f"the drill's node could not be started: {done.err.strip()}", kind="drill")
+
+    def _config_mounts(self, area):
+        """The archived config set in the place of the one that is current; only files that are there are mounted over."""
+        gid = area.account.pw_gid
+        for name in CONFIG_FILES:
+            source, target = os.path.join(area.config, name), os.path.join(self.spec["config_dir"], name)
+            if os.path.exists(source) and os.path.exists(target):
+                os.chown(source, -1, gid)
+                os.chmod(source, 0o640)
+                yield source, os.path.realpath(target)
+
+    def _watch(self, node, wanted):
+        """Runs in the drill's network: wait until the node is healthy, and count."""
+        started = time.monotonic()
+        self._give_loopback_the_address_of(node["name"])
+        observer = Observer(node, self.options["health"], self.runner)
+        deadline = started + self.options["start_timeout_seconds"]
+        while True:
+            state = observer.observe()
+            rows, problems = {}, [unhealthy_message(state, [])]
+            if state["health"]["healthy"]:
+                rows = tables.sizes(observer.node) if state["distribution_error"] is None else {}
+                problems = row_problems(rows, wanted)
+            if not problems or observer.gave_up(state) or time.monotonic() >= deadline:
+                return {
+                    "problems": problems,
+                    "rows": rows,
+                    "seconds": round(time.monotonic() - started, 1),
+                    "journal": observer.unit.journal(time.time() - 600) if problems else "",
+                }
+            time.sleep(0.2)
+
+    def _give_loopback_the_address_of(self, name):
+        """Peers and erl_call look for the node under its host's address, which only the real network has."""
+        address = socket.getaddrinfo(name.partition("@")[2], None)[0][4][0]
+        self.runner.run(["ip", "address", "add", address, "dev", "lo"])
+
+
+def _has(backup, member):
+    return backup.beside is None or member in backup.beside["manifest"]["members"]
+
+
+def _in_network_of(pid, question):
+    """Call ``question`` in the network of process ``pid``, in a child, and return its answer.
+
+    :param question: a function without arguments that returns what JSON can hold.
+    :raises OpsError: what it raised, as text.
+    """
+    receiving, sending = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _answer(pid, question, sending)
+    os.close(sending)
+    with os.fdopen(receiving, encoding="utf-8") as stream:
+        text = stream.read()
+    os.waitpid(child, 0)
+    answer = json.loads(text or '{"error": "the question ended without an answer"}')
+    if "error" in answer:
+        raise OpsError(f"the drill's node could not be asked: {answer['error']}", kind="drill")
+    return answer["answer"]
+
+
+def _answer(pid, question, sending):
+    try:
+        with open(f"/proc/{pid}/ns/net", encoding="ascii") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace.name)
+        answer = {"answer": question()}
+    except Exception as error:
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    with os.fdopen(sending, "w", encoding="utf-8") as stream:
+        json.dump(answer, stream)
+    os._exit(0)

@@ -1,0 +1,450 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An archive back into service: everything that can fail is done beside the node, which is then down for a restart.
+
+Work is done in ``.<name>.restore`` beside the data directory. ``state.json`` in it says what was staged, ``swap.json``
+which directories change places, so a run that was killed is finished by the next one.
+
+Nodes that are restored together go each step together: a node that started with its new tables while another one had
+its old ones would find a schema that is not its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import time
+
+from .._core.errors import OpsError
+from .._core.files import write_atomically
+from .._erlang.node import Unreachable
+from .._node.observe import Observer, unhealthy_message
+from . import tables
+from .archive import read_archive
+from .fit import check_fit
+from .lock import Lock
+from .metrics import write_metrics
+from .progress import Progress
+from .restored_config import RestoredConfig
+from .safety import BEFORE, FAILED, REVERTED, SafetyCopies
+from .staging import Area, Staging
+from .store import Store
+from .swap import Swap, check_can_exchange
+from .versions import versions
+
+
+def row_problems(rows, wanted):
+    """Say which Mnesia tables of a started node have fewer rows than were restored.
+
+    Clients may write as soon as the node serves, so more is no problem.
+
+    :param rows: name to number, of the node.
+    :param wanted: the ``tables`` of a manifest.
+    """
+    return [
+        f"table {table['name']} has {rows.get(table['name'], 'no')} rows of {table['rows']}"
+        for table in wanted
+        if table["kind"] == "mnesia" and rows.get(table["name"], -1) < table["rows"]
+    ]
+
+
+def restore(module, runner):
+    """The module ``restore``."""
+    options = module.params
+    job = Restore(options, runner)
+    back = {"reverted": job.revert, "withdrawn": job.withdraw, "resumed": job.resume}.get(options["state"])
+    if back is None:
+        job.find()
+    steps = job.steps()
+    archive = job.backup.path if job.backup else None
+    result = {"changed": bool(steps), "steps": steps, "archive": archive, "diff": _diff(job.node_name, steps)}
+    if module.check_mode:
+        Lock.look(options["run_dir"], options["service"])
+        if back is None:
+            job.check_in_place()
+        return result
+    if not steps:
+        return result
+    with Lock(options["run_dir"], options["service"], "restore"):
+        return {**result, **(back or job.run)()}
+
+
+class Restore:
+    """One restore of one node.
+
+    :param options: of the module.
+    :param runner: a :class:`Runner`.
+    """
+
+    def __init__(self, options, runner):
+        self.options = options
+        self.runner = runner
+        self.node_name = options["node"]["name"]
+        self.members = options["members"]
+        self.backup = self.tables_from = None
+        self.data_dir = os.path.realpath(options["data_dir"])
+        parent, name = os.path.split(self.data_dir)
+        self.work = os.path.join(parent, f".{name}.restore")
+        self.area = os.path.join(self.work, "area")
+        self.state_file = os.path.join(self.work, "state.json")
+        self.swap = Swap(os.path.join(self.work, "swap.json"))
+        self.store = Store(options["store_dir"])
+        self.observer = Observer(options["node"], options["health"], runner)
+        self.progress = Progress("erlmcp-restore", options["run_dir"], options["service"])
+
+    # What is asked for
+
+    def find(self):
+        """Find the archives and refuse what can be refused without reading them."""
+        if not os.path.isdir(self.data_dir):
+            raise OpsError(f"{self.data_dir} is not there: run the playbook site first", kind="data")
+        if not self.members:
+            raise OpsError("members: nothing is to be restored; name config, data or both", kind="input")
+        self.backup = self.store.find(self.options["archive"], self.options["host"])
+        other = self.options["tables_archive"]
+        self.tables_from = self.store.find(other) if other else None
+        for backup in filter(None, (self.backup, self.tables_from)):
+            # Without a file beside it an archive speaks for itself; with one that is wrong it does not.
+            if backup.problem and os.path.lexists(f"{backup.path}.json"):
+                raise OpsError(f"{backup.path} is not good: {backup.problem}. Take another archive", kind="archive")
+
+    def check(self, manifest):
+        check_fit(
+            manifest,
+            self.node_name,
+            self.options["node_map"],
+            self.members,
+            versions(self.options["node"]),
+            self.options["allow_newer"],
+        )
+        if "data" in self.members and manifest["mnesia"]:
+            self._check_peers(manifest["mnesia"]["db_nodes"])
+
+    def _check_peers(self, db_nodes):
+        """Refuse to restore tables whose other copies go on living: those would win when the node joins them."""
+        names = {self.options["node_map"].get(name, name) for name in db_nodes}
+        others = names - {self.node_name, *self.options["together"]}
+        alive = sorted(others & set(self.observer.observe()["members"])) if others else []
+        if alive:
+            raise OpsError(
+                f"{self.node_name} shares its tables with {', '.join(alive)}, which runs and is not restored with it: "
+                "its rows would replace the restored ones. Restore all nodes together with the playbook restore, or "
+                "stop that one first",
+                kind="schema",
+                nodes=alive,
+            )
+
+    def check_in_place(self):
+        """What a real run would refuse, without writing anything: every byte of the archive is read."""
+        if self.backup.beside:
+            self.check(self.backup.beside["manifest"])
+        for backup in filter(None, (self.backup, self.tables_from)):
+            self.progress.phase(f"verifying {backup.name}")
+            manifest = read_archive(
+                backup.path, beside=backup.beside, identity=self.options["identity"], tick=self.progress.tick
+            )
+            if backup is self.backup:
+                self.check(manifest)
+
+    def steps(self):
+        """What is done, in this order; nothing, when there is nothing to be taken back."""
+        wanted = self.options["state"]
+        start = ["start the node", "wait until healthy"]
+        if wanted == "reverted":
+            return ["stop the node", f"put {self._newest_safety_copy()} back", *start]
+        if wanted in ("withdrawn", "resumed"):
+            there = self._state() is not None
+            return ([f"stop the node and put back what {self.data_dir} was"] if wanted == "withdrawn" else start) * there
+        what = " and ".join(self.members)
+        stage = [f"verify {self.backup.name} and unpack its {what} beside {self.data_dir}"]
+        if wanted == "staged":
+            return stage
+        swap = [f"exchange it with {self.data_dir}, which is kept"] if "data" in self.members else []
+        config = ["switch to the restored config set"] if "config" in self.members else []
+        steps = [*stage, "stop the node", *swap, *config]
+        return steps if wanted == "exchanged" else [*steps, "start the node", "wait until healthy and all rows are there"]
+
+    def key(self):
+        """Tells one restore from another, so that a run that died is only continued by the same one."""
+        archives = [each and [each.name, _digest(each)] for each in (self.backup, self.tables_from)]
+        return json.loads(json.dumps([archives, sorted(self.members), self.options["node_map"], self.node_name]))
+
+    # Doing it
+
+    def run(self):
+        """Stage, exchange, start and prove, as far as is asked for and not done yet; the caller holds the lock."""
+        self.recover()
+        state = self._state()
+        if state is None or state["key"] != self.key():
+            self._clear()
+            state = self._stage()
+        if self.options["state"] == "staged":
+            return {"tables": state["tables"]}
+        try:
+            self._exchange(state)
+            if self.options["state"] == "exchanged":
+                return {"tables": state["tables"]}
+            healthy = self._start_and_prove(state["tables"])
+        except OpsError as error:
+            # Who is restored with others must not start with old tables among new ones.
+            raise self._failure(state, error) if self.options["together"] else self._go_back(state, error) from error
+        return self._finish(state, healthy)
+
+    def recover(self):
+        """Finish what a killed run left half done, up to where data is all old or all new again."""
+        note = self.swap.pending()
+        if note is None:
+            if self._state() is None:
+                self._clear()
+            return
+        if note["candidate"] != os.path.join(self.area, "new"):
+            # A way back that was cut off: go it to its end, so that nobody takes the failed data for the old.
+            self._stop()
+            self.swap.carry_out()
+            state = self._state()
+            if state and state["config_set"]:
+                self._config().put_back(state["slots"])
+            self._clear()
+            return
+        self.swap.tidy()
+
+    def _state(self):
+        try:
+            with open(self.state_file, encoding="utf-8") as stream:
+                return json.load(stream)
+        except FileNotFoundError:
+            return None
+
+    def _clear(self):
+        if os.path.lexists(self.work):
+            shutil.rmtree(self.work)
+
+    def _stage(self):
+        """Everything that can fail, while the node serves."""
+        if "data" in self.members:
+            check_can_exchange(self.data_dir)
+        os.mkdir(self.work, 0o711)
+        area = Area(self.area, self.options["node"]["user"])
+        staging = Staging(self.options["node"], self.runner, area, self.progress)
+        try:
+            manifest = staging.fill(
+                self.backup,
+                self.check,
+                members=self.members,
+                identity=self.options["identity"],
+                node_map=self.options["node_map"],
+                tables_from=self.tables_from,
+            )
+            config_set = self._config().lay_down(area.config) if "config" in self.members else None
+            # The exchange must not be on disk before what it brings into service.
+            os.sync()
+            state = {
+                "key": self.key(),
+                "archive": self.backup.name,
+                "tables": manifest["tables"],
+                "config_set": config_set,
+                "slots": self._config().slots() if config_set else None,
+                "ran": None,
+                "stopped_at": None,
+            }
+            self._note(state)
+        except BaseException:
+            self._clear()
+            raise
+        return state
+
+    def _note(self, state):
+        write_atomically(self.state_file, json.dumps(state).encode(), mode=0o600)
+
+    def _exchange(self, state):
+        """Stop, and let what is staged take the place of what was live. Safe to repeat."""
+        if state["stopped_at"] is None:
+            state["ran"] = self.observer.unit.state().running
+            state["stopped_at"] = time.time()
+            self._note(state)
+        if "data" in self.members and self.swap.pending() is None:
+            self.swap.begin(os.path.join(self.area, "new"), self.data_dir, self._beside_data(BEFORE))
+        if not self.swap.exchanged():
+            self._stop()
+        if "data" in self.members:
+            self.swap.carry_out()
+        if state["config_set"]:
+            self._config().activate(state["config_set"])
+
+    def _finish(self, state, healthy):
+        downtime = round(time.time() - state["stopped_at"], 1)
+        note = self.swap.pending()
+        if note:
+            self._describe(note["aside"], state)
+        self._clear()
+        self.progress.say(f"{state['archive']} is in service, the node was down for {downtime} s")
+        warning = write_metrics(
+            self.options["metrics_dir"], {"erlmcp_restore_last_success_timestamp_seconds": time.time()}
+        )
+        return {
+            "downtime_seconds": downtime,
+            "safety_copy": note and note["aside"],
+            "tables": state["tables"],
+            "health": healthy["health"],
+            "warnings": [warning] if warning else [],
+        }
+
+    def _start_and_prove(self, wanted):
+        started = time.time()
+        self._start()
+        return self._prove(wanted, started)
+
+    def _prove(self, wanted, started):
+        """Wait until the node is healthy with every row; return its state."""
+        self.progress.phase("waiting until the node is healthy")
+        deadline = time.monotonic() + self.options["start_timeout_seconds"]
+        while True:
+            state = self.observer.observe()
+            problems = self._problems(state, wanted)
+            if not problems:
+                return state
+            if self.observer.gave_up(state) or time.monotonic() >= deadline:
+                raise OpsError(
+                    f"{'; '.join(problems)}. From journalctl -u {self.observer.unit.name}:\n"
+                    f"{self.observer.unit.journal(started)}",
+                    kind="health",
+                )
+            time.sleep(0.2)
+
+    def _problems(self, state, wanted):
+        if not state["health"]["healthy"]:
+            return [unhealthy_message(state, [])]
+        if not any(table["kind"] == "mnesia" for table in wanted):
+            return []
+        try:
+            return row_problems(tables.sizes(self.observer.node), wanted)
+        except Unreachable as error:
+            return [f"its rows cannot be counted: {error}"]
+
+    def _failure(self, state, error, outcome=""):
+        return OpsError(f"{self.node_name} with {state['archive']}: {error}{outcome}", kind="health")
+
+    def _go_back(self, state, error):
+        """Put the old state back and return the error that says so."""
+        self.progress.say("the node does not serve with what was restored: putting the old state back")
+        kept = self._withdraw(state)
+        outcome = "The old state is back; the node did not run before and is left stopped"
+        if state["ran"]:
+            try:
+                self._start_and_prove([])
+                outcome = "The old state is back and serving"
+            except OpsError as again:
+                outcome = f"The old state is back, but {again}"
+        self._clear()
+        kept_text = f" What failed is kept in {kept}." if kept else ""
+        return self._failure(state, error, f"\n{outcome}.{kept_text}")
+
+    def _withdraw(self, state):
+        """Stop, and let the old state take its place again; return where the failed data is kept, if there is any."""
+        self._stop()
+        note = self.swap.pending()
+        if note and note["candidate"] == os.path.join(self.area, "new"):
+            if not self.swap.exchanged():
+                note = None
+            else:
+                self.swap.tidy()
+                self.swap.begin(note["aside"], self.data_dir, self._beside_data(FAILED))
+        if note:
+            self.swap.carry_out()
+        if state["config_set"]:
+            self._config().put_back(state["slots"])
+        return self.swap.pending()["aside"] if note else None
+
+    # The way back, asked for
+
+    def withdraw(self):
+        """Take back what was exchanged and did not serve; the node is left stopped for :meth:`resume`."""
+        return {"safety_copy": self._withdraw(self._state())}
+
+    def resume(self):
+        """Start the node with the state it had before, unless it did not run then."""
+        state = self._state()
+        health = self._start_and_prove([])["health"] if state["ran"] else None
+        downtime = round(time.time() - state["stopped_at"], 1) if state["stopped_at"] else 0.0
+        self._clear()
+        return {"downtime_seconds": downtime, "health": health}
+
+    def _newest_safety_copy(self):
+        """Path of what the last restore moved aside, or of what a killed run was about to put back."""
+        note = self.swap.pending()
+        if note and note["aside"].startswith(f"{self.data_dir}.{REVERTED}-"):
+            return note["candidate"]
+        found = [copy.path for copy in SafetyCopies(self.data_dir).found() if copy.kind == BEFORE]
+        if not found:
+            raise OpsError(f"there is no {self.data_dir}.{BEFORE}-*: no restore is there to be reverted", kind="data")
+        return found[-1]
+
+    def revert(self):
+        """Put the newest safety copy back into service; what is live is kept in turn."""
+        safety = self._newest_safety_copy()
+        note = self.swap.pending()
+        if note is None or note["candidate"] != safety:
+            self.recover()
+            self._clear()
+            os.mkdir(self.work, mode=0o711)
+            self.swap.begin(safety, self.data_dir, self._beside_data(REVERTED))
+        since = time.time()
+        self._stop()
+        self.swap.carry_out()
+        slots = self._description(safety).get("slots")
+        if slots:
+            self._config().put_back(slots)
+        healthy = self._start_and_prove([])
+        aside = self.swap.pending()["aside"]
+        self._clear()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{safety}.json")
+        return {
+            "downtime_seconds": round(time.time() - since, 1),
+            "safety_copy": aside,
+            "health": healthy["health"],
+        }
+
+    # Small things
+
+    def _config(self):
+        return RestoredConfig(self.options["node"], self.options["group"], self.runner)
+
+    def _stop(self):
+        self.observer.unit.stop(self.options["stop_timeout_seconds"])
+
+    def _start(self):
+        self.observer.unit.start(self.options["start_timeout_seconds"])
+
+    def _beside_data(self, what):
+        return f"{self.data_dir}.{what}-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
+
+    def _describe(self, safety, state):
+        """Note beside a safety copy which config ran with it."""
+        note = {"replaced_by": state["archive"], "slots": state["slots"]}
+        write_atomically(f"{safety}.json", json.dumps(note).encode(), mode=0o600)
+
+    @staticmethod
+    def _description(safety):
+        try:
+            with open(f"{safety}.json", encoding="utf-8") as stream:
+                return json.load(stream)
+        except FileNotFoundError:
+            return {}
+
+
+def _digest(backup):
+    # Without a file beside it an archive is known by what the file system says of it.
+    if backup.beside:
+        return backup.beside["archive"]["sha256"]
+    status = os.stat(backup.path)
+    return [status.st_ino, status.st_size, status.st_mtime_ns]
+
+
+def _diff(node_name, steps):
+    return {"before": f"{node_name}\n", "after": "".join([f"{node_name}\n", *(f"- {step}\n" for step in steps)])}

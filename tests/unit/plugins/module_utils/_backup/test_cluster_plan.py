@@ -1,0 +1,85 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.cluster_plan import plan_cluster
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+
+
+def archive(host, time="20261124T020000Z", db_nodes=None, **more):
+    node = f"erlmcp@{host}"
+    return {
+        "name": f"erlmcp-{host}-{time}.tar.zst",
+        "host": host,
+        "time": time,
+        "node": node,
+        "db_nodes": [node] if db_nodes is None else db_nodes,
+        "release": "1.0.0",
+        "tables": [{"name": "t", "rows": 3}],
+        "problem": None,
+        **more,
+    }
+
+
+def test_each_host_gets_its_newest_archive():
+    found = {"a": [archive("a"), archive("a", "20261125T020000Z")], "b": [archive("b")]}
+    plan = plan_cluster(["a", "b"], {"a": "erlmcp@a", "b": "erlmcp@b"}, found)
+    assert plan["a"]["archive"] == "erlmcp-a-20261125T020000Z.tar.zst"
+    assert plan["b"]["archive"] == "erlmcp-b-20261124T020000Z.tar.zst"
+    assert plan["a"]["node_map"] == {}
+    assert plan["a"]["tables_archive"] is None
+    assert plan["a"]["text"].startswith("a (erlmcp@a) gets erlmcp-a-20261125T020000Z.tar.zst of erlmcp@a")
+
+
+def test_a_time_chooses_what_was_newest_then():
+    found = {"a": [archive("a", "20261123T020000Z"), archive("a"), archive("a", "20261125T020000Z")]}
+    plan = plan_cluster(["a"], {"a": "erlmcp@a"}, found, before="20261124T120000Z")
+    assert plan["a"]["archive"] == "erlmcp-a-20261124T020000Z.tar.zst"
+
+
+def test_other_machines_get_a_map_of_all_names():
+    everything = [archive("a"), archive("b")]
+    plan = plan_cluster(
+        ["x", "y"], {"x": "erlmcp@x", "y": "erlmcp@y"}, {"x": everything, "y": everything}, {"x": "a", "y": "b"}
+    )
+    assert plan["x"]["node_map"] == {"erlmcp@a": "erlmcp@x", "erlmcp@b": "erlmcp@y"}
+    assert plan["y"]["archive"] == "erlmcp-b-20261124T020000Z.tar.zst"
+
+
+def test_nodes_that_share_a_schema_get_the_tables_of_one_moment():
+    shared = ["erlmcp@a", "erlmcp@b"]
+    everything = [archive("a", db_nodes=shared), archive("b", "20261124T020005Z", db_nodes=shared), archive("c")]
+    plan = plan_cluster(list("abc"), {h: f"erlmcp@{h}" for h in "abc"}, dict.fromkeys("abc", everything))
+    assert plan["a"]["tables_archive"] == "erlmcp-b-20261124T020005Z.tar.zst"
+    assert plan["b"]["tables_archive"] is None
+    assert plan["c"]["tables_archive"] is None
+    assert plan["a"]["files"] == [
+        "erlmcp-a-20261124T020000Z.tar.zst",
+        "erlmcp-a-20261124T020000Z.tar.zst.json",
+        "erlmcp-b-20261124T020005Z.tar.zst",
+        "erlmcp-b-20261124T020005Z.tar.zst.json",
+    ]
+
+
+def test_tables_that_lie_on_another_host_are_asked_for():
+    shared = ["erlmcp@a", "erlmcp@b"]
+    found = {"a": [archive("a", db_nodes=shared)], "b": [archive("b", "20261124T020005Z", db_nodes=shared)]}
+    with pytest.raises(OpsError, match="erlmcp_backup_restore_from"):
+        plan_cluster(["a", "b"], {"a": "erlmcp@a", "b": "erlmcp@b"}, found)
+
+
+def test_every_host_without_an_archive_is_named():
+    found = {"a": [archive("z")], "b": [archive("b", problem="it is empty")]}
+    with pytest.raises(OpsError) as refused:
+        plan_cluster(["a", "b"], {"a": "erlmcp@a", "b": "erlmcp@b"}, found)
+    assert "a: no good archive of a" in str(refused.value)
+    assert "archives of z" in str(refused.value)
+    assert "b: no good archive of b" in str(refused.value)
+
+
+def test_one_archive_is_not_for_several_hosts():
+    with pytest.raises(OpsError, match="limit the run to one host"):
+        plan_cluster(["a", "b"], {}, {}, archive="erlmcp-a-20261124T020000Z.tar.zst")
