@@ -39,7 +39,7 @@ def ops(address, *arguments, check=True, timeout=300):
 
 def content(address):
     """Return (sessions, items, audit rows, sessions whose two tables disagree, digest of both) of a running node."""
-    text = ssh(address, f"erlmcp eval \"{' '.join(_TABLES.split())}\"").stdout
+    text = ssh(address, f'erlmcp eval "{" ".join(_TABLES.split())}"').stdout
     return tuple(int(number) for number in text.strip().strip("{}").split(","))
 
 

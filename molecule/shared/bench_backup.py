@@ -38,7 +38,8 @@ rows(Count) ->
 row(N) ->
     Id = hex(16),
     Message = fun(K) ->
-        [<<"{\\"id\\":\\"">>, hex(16), <<"\\",\\"role\\":\\"user\\",\\"content\\":{\\"type\\":\\"text\\",\\"text\\":\\"message ">>,
+        [<<"{\\"id\\":\\"">>, hex(16), <<"\\",\\"role\\":\\"user\\",\\"content\\":{\\"type\\":\\"text\\",">>,
+         <<"\\"text\\":\\"message ">>,
          integer_to_binary(N * K), <<" about ">>, hex(8), <<"\\"}}">>]
     end,
     Value = iolist_to_binary([Message(K) || K <- lists:seq(1, 7)]),
@@ -67,7 +68,7 @@ OURS = "erlmcp-ops backup"
 FILES = {
     TAR: "tar c /var/lib/erlmcp | zstd -3 -T0 -q -f -o /bench/tar.zst",
     GUIDES: GUIDE,
-    "restic": "restic -q -r /bench/restic --no-cache init; restic -q -r /bench/restic --no-cache backup /var/lib/erlmcp",
+    "restic": "restic -q -r /bench/r --no-cache init; restic -q -r /bench/r --no-cache backup /var/lib/erlmcp",
     "borg": "borg init -e repokey-blake2 /bench/borg; borg create /bench/borg::one /var/lib/erlmcp",
     OURS: "erlmcp-ops backup --method cold",
 }
@@ -78,7 +79,7 @@ TABLES = {
     OURS: "erlmcp-ops backup",
 }
 SECRETS = "RESTIC_PASSWORD=bench BORG_PASSPHRASE=bench BORG_RELOCATED_REPO_ACCESS_IS_OK=yes"
-MEASURE = "import resource,subprocess,sys,time; t=time.monotonic(); r=subprocess.call(sys.argv[1:]); print(time.monotonic()-t, r)"
+MEASURE = "import subprocess,sys,time; t=time.monotonic(); r=subprocess.call(sys.argv[1:]); print(time.monotonic()-t,r)"
 
 
 def hosts(*arguments):
@@ -130,8 +131,7 @@ def copy_files(node, bare):
 def peak_memory(address, arguments):
     """MiB that the Python process took at most, by the kernel's count."""
     script = (
-        "import os,sys; p=os.spawnvp(os.P_NOWAIT,sys.argv[1],sys.argv[1:]); "
-        "_,s,u=os.wait4(p,0); print(s, u.ru_maxrss)"
+        "import os,sys; p=os.spawnvp(os.P_NOWAIT,sys.argv[1],sys.argv[1:]); _,s,u=os.wait4(p,0); print(s, u.ru_maxrss)"
     )
     status, kib = ssh(address, f"python3 -c '{script}' erlmcp-ops {arguments}", timeout=3600).stdout.split()[-2:]
     assert status == "0"

@@ -134,7 +134,12 @@ def ssh_command(address, command, terminal=False):
 def ssh(address, command, typed="", check=True, timeout=60, terminal=False):
     """Run a shell command on a host as root; ``typed`` is its input, from a ``terminal`` if that matters to it."""
     done = subprocess.run(
-        ssh_command(address, command, terminal), input=typed, capture_output=True, text=True, check=False, timeout=timeout
+        ssh_command(address, command, terminal),
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
     )
     if check:
         assert done.returncode == 0, f"{address}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"

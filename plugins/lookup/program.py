@@ -53,7 +53,9 @@ class LookupModule(LookupBase):
 def program():
     """Return the bytes of the executable file."""
     root = Path(__file__).parents[1] / "module_utils"
-    members = {f"erlmcp_ops/{path.relative_to(root).as_posix()}": path.read_text("utf-8") for path in root.rglob("*.py")}
+    members = {
+        f"erlmcp_ops/{path.relative_to(root).as_posix()}": path.read_text("utf-8") for path in root.rglob("*.py")
+    }
     members.setdefault("erlmcp_ops/__init__.py", "")
     members["__main__.py"] = _MAIN
     packed = io.BytesIO()

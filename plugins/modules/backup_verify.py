@@ -10,11 +10,11 @@ module: backup_verify
 short_description: Prove that archives can be restored, without touching the node
 version_added: 0.1.0
 description:
-  - Reads an archive to its last byte and compares it with its manifest; with O(level=tables) it also unpacks the data
-    into a scratch directory beside O(data_dir), builds its tables with the installed release's Erlang, and counts their
-    rows.
-  - What was proven is noted beside the archive, and M(erlmcp.ops.backup_prune) keeps the newest one that was. An archive
-    that is not good loses its mark, and the module fails after all archives were looked at.
+  - Reads an archive to its last byte and compares it with its manifest. With O(level=tables) it also unpacks the data
+    into a scratch directory beside O(data_dir), builds its tables with the installed release's Erlang, and counts
+    their rows.
+  - What was proven is noted beside the archive, and M(erlmcp.ops.backup_prune) keeps the newest one that was. An
+    archive that is not good loses its mark, and the module fails after all archives were looked at.
   - An encrypted archive without O(identity) is proven to have the bytes that were written, no more. That level is
     called C(sealed).
 author:

@@ -10,8 +10,8 @@ module: restore
 short_description: Bring an archive into service, or leave everything as it was
 version_added: 0.1.0
 description:
-  - Verifies the archive to its last byte, checks that node name, versions and free space fit, unpacks it beside the data
-    directory, and builds its tables there. All that while the node serves, so a refusal costs nothing.
+  - Verifies the archive to its last byte, checks that node name, versions and free space fit, unpacks it beside the
+    data directory, and builds its tables there. All that while the node serves, so a refusal costs nothing.
   - Then stops the node, lets the new and the old data directory change places in one step of the kernel, switches the
     config set, and starts the node, which is down for a restart, whatever the size.
   - A node that does not become healthy, or does not have every row, gets its old data and config back, and the module

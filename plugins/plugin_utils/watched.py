@@ -51,7 +51,11 @@ class WatchedAction(ActionBase):
             shown = self._show(shown, task_vars["inventory_hostname"])
 
     def _status(self, job, mode, task_vars):
-        arguments = {"jid": job, "mode": mode, "_async_dir": self.get_shell_option("async_dir", default="~/.ansible_async")}
+        arguments = {
+            "jid": job,
+            "mode": mode,
+            "_async_dir": self.get_shell_option("async_dir", default="~/.ansible_async"),
+        }
         return self._execute_module(
             module_name="ansible.legacy.async_status", module_args=arguments, task_vars=task_vars
         )

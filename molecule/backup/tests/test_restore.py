@@ -173,7 +173,7 @@ def test_a_bad_archive_never_stops_the_node(damage):
         "empty": f": > {archive}",
         "truncated": f"truncate -s -100 {archive}",
         "flipped": f"printf x | dd of={archive} bs=1 seek=3000 conv=notrunc status=none",
-        "manifest": f"sed -i 's/\"rows\": /\"rows\": 1/' {archive}.json",
+        "manifest": f'sed -i \'s/"rows": /"rows": 1/\' {archive}.json',
     }
     ssh(FIRST, do[damage])
     done = play("erlmcp.ops.restore", PAIR, {**ONE, "erlmcp_backup_restore_archive": archive.rpartition("/")[2]})

@@ -30,7 +30,7 @@ mnesia:wait_for_tables([erlmcp_session, erlmcp_item], 10000).
 
 
 def evaluate(address, text):
-    return ssh(address, f"erlmcp eval \"{' '.join(text.split())}\"").stdout.strip()
+    return ssh(address, f'erlmcp eval "{" ".join(text.split())}"').stdout.strip()
 
 
 def hosts(*arguments):

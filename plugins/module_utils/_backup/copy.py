@@ -59,9 +59,7 @@ def backup_copy(module, runner):
     with Lock(options["run_dir"], f"{options['service']}-copy", "copy"):
         Copy(options, runner).bring(backup.path, sha256)
         store.mark(backup.path, "copied", {"destination": options["destination"], "sha256": sha256, "time": _now()})
-    problem = write_metrics(
-        options["metrics_dir"], {"erlmcp_backup_copy_last_success_timestamp_seconds": time.time()}
-    )
+    problem = write_metrics(options["metrics_dir"], {"erlmcp_backup_copy_last_success_timestamp_seconds": time.time()})
     return {**result, "seconds": round(time.monotonic() - started, 1), "warnings": [problem] if problem else []}
 
 

@@ -164,7 +164,7 @@ class Drill:
             raise OpsError(f"the drill's node could not be started: {done.err.strip()}", kind="drill")
 
     def _config_mounts(self, area):
-        """The archived config set in the place of the one that is current; only files that are there are mounted over."""
+        """The archived config set in the place of the current one; only over files that are there can be mounted."""
         gid = area.account.pw_gid
         for name in CONFIG_FILES:
             source, target = os.path.join(area.config, name), os.path.join(self.spec["config_dir"], name)

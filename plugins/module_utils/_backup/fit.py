@@ -27,7 +27,9 @@ def check_fit(manifest, node_name, node_map, members, installed, allow_newer=Fal
         *([] if allow_newer else _version_problems(manifest["versions"], installed)),
     ]
     if problems:
-        raise OpsError(f"{manifest['id']} does not fit {node_name}: {'; '.join(problems)}", kind="fit", problems=problems)
+        raise OpsError(
+            f"{manifest['id']} does not fit {node_name}: {'; '.join(problems)}", kind="fit", problems=problems
+        )
 
 
 def _name_problems(source, node_name, node_map, members):
@@ -42,7 +44,9 @@ def _name_problems(source, node_name, node_map, members):
     if mapped != node_name:
         return [f"node_map says that {source} becomes {mapped}"]
     if "config" in members:
-        return [f"its config names {source}; restore the data only (members: [data]) and let the playbook site write config"]
+        return [
+            f"its config names {source}; restore the data only (members: [data]) and let the playbook site write config"
+        ]
     return []
 
 
@@ -50,8 +54,8 @@ def _version_problems(archive, installed):
     if installed["release"] is None:
         return ["no release is installed here: run the playbook site first"]
     return [
-        f"it was written by {what} {archive[key]}, and {installed[key]} is installed: its schema may be newer than what "
-        f"that can read. Install {archive[key]} first, or take the risk with allow_newer: true"
+        f"it was written by {what} {archive[key]}, and {installed[key]}, which is installed, may not read its "
+        f"schema. Install {archive[key]} first, or take the risk with allow_newer: true"
         for key, what in (("release", "release"), ("erts", "Erlang runtime"))
         if archive[key] and installed[key] and is_newer(archive[key], installed[key])
     ]

@@ -159,7 +159,9 @@ class Restore:
             return ["stop the node", f"put {self._newest_safety_copy()} back", *start]
         if wanted in ("withdrawn", "resumed"):
             there = self._state() is not None
-            return ([f"stop the node and put back what {self.data_dir} was"] if wanted == "withdrawn" else start) * there
+            return (
+                [f"stop the node and put back what {self.data_dir} was"] if wanted == "withdrawn" else start
+            ) * there
         what = " and ".join(self.members)
         stage = [f"verify {self.backup.name} and unpack its {what} beside {self.data_dir}"]
         if wanted == "staged":
@@ -167,7 +169,9 @@ class Restore:
         swap = [f"exchange it with {self.data_dir}, which is kept"] if "data" in self.members else []
         config = ["switch to the restored config set"] if "config" in self.members else []
         steps = [*stage, "stop the node", *swap, *config]
-        return steps if wanted == "exchanged" else [*steps, "start the node", "wait until healthy and all rows are there"]
+        return (
+            steps if wanted == "exchanged" else [*steps, "start the node", "wait until healthy and all rows are there"]
+        )
 
     def key(self):
         """Tells one restore from another, so that a run that died is only continued by the same one."""

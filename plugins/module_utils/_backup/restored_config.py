@@ -38,7 +38,9 @@ class RestoredConfig:
         for name in FILES:
             path = os.path.join(directory, name)
             if not os.path.exists(path):
-                raise OpsError(f"the archive's config lacks {name}: restore the data only (members: [data])", kind="fit")
+                raise OpsError(
+                    f"the archive's config lacks {name}: restore the data only (members: [data])", kind="fit"
+                )
             with open(path, "rb") as stream:
                 files[name] = stream.read()
         validate(files, self.spec, self.runner, [])

@@ -132,7 +132,16 @@ def test_check_mode_is_handed_on_and_told(actions, settings, capsys, argv):
 def test_a_restore_as_an_operator_asks_for_it(actions, settings, tmp_path):
     settings(members=["config", "data", "logs"])
     (tmp_path / "key").write_text("AGE-SECRET-KEY-1X\n")
-    run("restore", "x.tar.zst", "--identity-file", str(tmp_path / "key"), "--node-name", "a@b=c@d", "--node-name", "e@f=g@h")
+    run(
+        "restore",
+        "x.tar.zst",
+        "--identity-file",
+        str(tmp_path / "key"),
+        "--node-name",
+        "a@b=c@d",
+        "--node-name",
+        "e@f=g@h",
+    )
     assert actions.params["archive"] == "x.tar.zst"
     assert actions.params["members"] == ["config", "data"]
     assert actions.params["node_map"] == {"a@b": "c@d", "e@f": "g@h"}
