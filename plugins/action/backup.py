@@ -4,4 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.erlmcp.ops.plugins.plugin_utils.watched import WatchedAction as ActionModule  # noqa: F401
+from ansible_collections.erlmcp.ops.plugins.plugin_utils.watched import WatchedAction
+
+
+class ActionModule(WatchedAction):
+    """Shows how far module backup is."""

@@ -65,8 +65,12 @@ def main():
     # A connection that breaks must not end a restore between stop and start.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # What must be undone, like a node that was stopped for a copy, is.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(EXIT_TERMINATED))
-    sys.exit(run(sys.argv[1:], Runner()))
+    signal.signal(signal.SIGTERM, _terminate)
+    raise SystemExit(run(sys.argv[1:], Runner()))
+
+
+def _terminate(_number, _frame):
+    raise SystemExit(EXIT_TERMINATED)
 
 
 def run(argv, runner):
@@ -77,12 +81,12 @@ def run(argv, runner):
     """
     arguments = parser().parse_args(argv)
     if os.geteuid() != 0:
-        print("erlmcp-ops: run me as root: data, units and archives are not yours", file=sys.stderr)
+        _complain("run me as root: data, units and archives are not yours")
         return EXIT_NOT_ROOT
     try:
         _carry_out(arguments, runner)
     except OpsError as error:
-        print(f"erlmcp-ops: {error}", file=sys.stderr)
+        _complain(error)
         return EXIT_LOCKED if error.kind == "locked" else EXIT_FAILED
     return 0
 
@@ -287,12 +291,17 @@ def _show(verb, result, arguments):
         lines = ["Nothing was changed. A run would end like this:", *verb.tell(shown)]
     _print("\n".join(lines))
     for warning in shown.get("warnings") or []:
-        print(f"erlmcp-ops: warning: {warning}", file=sys.stderr)
+        _complain(f"warning: {warning}")
+
+
+def _complain(text):
+    sys.stderr.write(f"erlmcp-ops: {text}\n")
 
 
 def _print(text):
     try:
-        print(text, flush=True)
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
     except OSError:
         # Whoever read it is gone; what was done is done. Python would complain again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -389,7 +398,7 @@ def tell_of_failure(path, runner):
         f"and copied. Read why with: journalctl -n 50 -u {unit}; then remove the cause and run: systemctl start {unit}"
     )
     # systemd takes the number for the priority "critical".
-    print(f"<2>{message}", flush=True)
+    _print(f"<2>{message}")
     options = options_for(_FAILED_SPEC, read_settings(path), path)
     write_metrics(options["metrics_dir"], {"erlmcp_backup_last_failure_timestamp_seconds": time.time()})
     if options["failure_command"]:

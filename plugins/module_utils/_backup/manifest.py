@@ -177,7 +177,7 @@ def _check_format(data, what):
 
 def _is_count(value):
     # True is an int too, and is no number of anything.
-    return type(value) is int and 0 <= value <= _MAX_SIZE
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_SIZE
 
 
 def _is_text(value):

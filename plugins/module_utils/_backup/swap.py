@@ -28,7 +28,7 @@ def exchange(one, other):
     if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), one)
-    for directory in {os.path.dirname(one), os.path.dirname(other)}:
+    for directory in sorted({os.path.dirname(one), os.path.dirname(other)}):
         sync_directory(directory)
 
 

@@ -59,7 +59,7 @@ class FakeActions:
     def _action(self, function):
         def action(module, runner):
             self.calls.append((function, module, runner))
-            if self.error:
+            if isinstance(self.error, Exception):
                 raise self.error
             return RESULTS[function]
 
