@@ -114,10 +114,6 @@ def read_archive(path, *, beside=None, identity=None, sink=None, on_header=None,
             return _read(path, stream, beside, identity, sink, on_header, tick)
     except _Problem as problem:
         raise OpsError(f"{path} {problem}: {problem.action}", kind="archive", archive=path) from problem
-    except RecursionError as error:
-        raise OpsError(
-            f"{path} has a manifest that is nested too deep: {_AGAIN}", kind="archive", archive=path
-        ) from error
 
 
 class _Problem(Exception):

@@ -82,7 +82,7 @@ def check_header(data):
     :raises OpsError: kind ``archive``, saying what is wrong with it.
     """
     _check_format(data, "header")
-    _check(data, _HEADER, "header")
+    _check(data, _HEADER, "its header")
     _check_names(data["files"])
     if data["bytes"] != sum(record["size"] for record in data["files"]):
         raise _refusal("has a header whose bytes are not the sum of its files")
@@ -95,10 +95,10 @@ def check_manifest(data):
     :raises OpsError: kind ``archive``, naming the key that is wrong.
     """
     _check_format(data, "manifest")
-    _check(data, _MANIFEST, "manifest")
+    _check(data, _MANIFEST, "its manifest")
     _check_names(data["files"])
     for table in data["tables"]:
-        _check(table, _TABLES[table["kind"]], f"manifest.tables[{table['name'][:100]!r}]")
+        _check(table, _TABLES[table["kind"]], f"table {table['name'][:100]!r} of its manifest")
     if parse_name(f"{data['id']}.tar.gz").host != data["host"]:
         raise _refusal(f"has a manifest of host {data['host']!r} in the archive {data['id']}")
     return data
@@ -109,13 +109,14 @@ def check_beside(data, name):
 
     :raises OpsError: kind ``archive``, saying what is wrong with it.
     """
-    _check(data, _BESIDE, "file beside it")
+    parsed = parse_name(name) if isinstance(name, str) else None
+    what = f"{name}.json" if parsed else "the file beside it"
+    _check(data, _BESIDE, what)
     if data["archive"]["name"] != name:
-        raise _refusal(f"has a file beside it that belongs to {data['archive']['name'][:300]!r}")
+        raise _refusal(f"belongs to another archive than {what}, which is of {data['archive']['name'][:300]!r}")
     check_manifest(data["manifest"])
-    parsed = parse_name(name)
     if parsed is None or parsed.id != data["manifest"]["id"]:
-        raise _refusal(f"has a file beside it with the manifest of {data['manifest']['id']}")
+        raise _refusal(f"has the manifest of {data['manifest']['id']} in {what}")
     return data
 
 
@@ -243,7 +244,7 @@ _TABLES = {"mnesia": {"storage": _is_text, "nodes": [_is_text]}, "dets": {"file"
 _BESIDE = {"archive": {"name": _is_text, "size": _is_count, "sha256": _is_sha256}, "manifest": {}}
 
 
-def _check(value, shape, where):
+def _check(value, shape, what, key=""):
     if isinstance(shape, tuple):
         absent, shape = shape
         if value is absent:
@@ -251,19 +252,20 @@ def _check(value, shape, where):
     if callable(shape):
         if not shape(value):
             shown = repr(value[:100]) if isinstance(value, str) else type(value).__name__
-            raise _refusal(f"has {where} that cannot be ({shown})")
+            raise _refusal(f"has a {key} in {what} that cannot be ({shown})")
     elif isinstance(shape, list):
         if not isinstance(value, list):
-            raise _refusal(f"has {where}, which is no list")
+            raise _refusal(f"has a {key} in {what} that is no list")
         for item in value:
-            _check(item, shape[0], f"{where}[]")
+            _check(item, shape[0], what, f"{key}[]")
     else:
         if not isinstance(value, dict):
-            raise _refusal(f"has {where}, which is no JSON object")
-        for key, inner in shape.items():
-            if key not in value:
-                raise _refusal(f"has no {where}.{key}")
-            _check(value[key], inner, f"{where}.{key}")
+            raise _refusal(f"has {f'a {key} in ' if key else ''}{what} that is no JSON object")
+        for name, inner in shape.items():
+            below = f"{key}.{name}" if key else name
+            if name not in value:
+                raise _refusal(f"has no {below} in {what}")
+            _check(value[name], inner, what, below)
 
 
 def _refusal(problem):

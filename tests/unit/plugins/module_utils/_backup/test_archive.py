@@ -189,6 +189,8 @@ def test_what_is_no_regular_file(here):
     os.mkfifo(here / "fifo")
     for path in (here / "link", here / "fifo", here, here / "nothing", Path("/dev/null")):
         refused_write(here, [Source("data/a", str(path))], f"{path} ")
+        if path.name != "nothing":
+            refused_write(here, [Source("logs/a", str(path), may_grow=True)], f"{path} ")
 
 
 def test_no_link_is_followed_below_what_is_trusted(here):
@@ -205,12 +207,14 @@ def test_no_link_is_followed_below_what_is_trusted(here):
 
 
 def test_names_that_no_reader_would_take(here):
-    refused_write(here, [Source("data/../a", content=b"")], r"header.files\[\].name")
+    refused_write(here, [Source("data/../a", content=b"")], r"files\[\].name in its header")
     refused_write(here, [Source("data/a", content=b"")] * 2, "twice")
 
 
 def test_a_manifest_that_no_reader_would_take(here):
-    refused_write(here, [Source("data/a", content=b"")], "manifest.method", finish=lambda f: manifest(f, method="x"))
+    refused_write(
+        here, [Source("data/a", content=b"")], "method in its manifest", finish=lambda f: manifest(f, method="x")
+    )
     refused_write(here, [Source("data/a", content=b"")], "number of files", finish=lambda f: manifest([]))
 
 
@@ -341,14 +345,34 @@ def test_a_sink_need_not_read(here):
     ]["files"]
 
 
+def repacked(path, change):
+    """Change the tar inside."""
+    tar = subprocess.run(["zstd", "-dc", path], capture_output=True, check=True).stdout
+    path.write_bytes(subprocess.run(["zstd", "-c"], input=change(tar), capture_output=True, check=True).stdout)
+
+
 def test_padding_is_nothing_but_zeros(here):
     path, _beside = write_files(here)
-    tar = subprocess.run(["zstd", "-dc", path], capture_output=True, check=True).stdout
-    at = tar.index(b"behind a long name") + 100
-    path.write_bytes(
-        subprocess.run(["zstd", "-c"], input=tar[:at] + b"x" + tar[at + 1 :], capture_output=True, check=True).stdout
-    )
+    repacked(path, lambda tar: tar.replace(b"behind a long name\0", b"behind a long namex"))
     refused_read(path, "has something behind 'data/long/")
+
+
+def test_there_is_nothing_behind_the_end(here):
+    path, _beside = write_files(here)
+    repacked(path, lambda tar: tar + b"\0")
+    refused_read(path, "has something behind its manifest")
+
+
+def test_a_number_without_end_is_not_computed():
+    with pytest.raises(ValueError, match="too large"):
+        json.loads("1" * 30, parse_int=archive._integer)
+
+
+def test_another_manifest_beside_it(here):
+    path, beside = write_files(here)
+    refused_read(
+        path, "have different manifests", beside={**beside, "manifest": {**beside["manifest"], "service": "other"}}
+    )
 
 
 def test_a_part_is_checked_under_its_temporary_name(here):

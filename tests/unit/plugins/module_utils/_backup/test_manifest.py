@@ -84,17 +84,17 @@ def test_a_manifest_is_returned_and_may_hold_more():
 WRONG = {
     "format": ({"format": 2}, "reads format 1 only"),
     "true": ({"format": True}, "without a format number"),
-    "id": ({"id": "../x"}, "manifest.id"),
+    "id": ({"id": "../x"}, "id in its manifest"),
     "host": ({"host": "other"}, "of host 'other'"),
-    "node": ({"node": {"name": "n"}}, "no manifest.node.name_type"),
-    "method": ({"method": "warm"}, "manifest.method"),
-    "members": ({"members": ["data", "all"]}, r"manifest.members\[\]"),
-    "time": ({"started": "yesterday"}, "manifest.started"),
-    "mnesia": ({"mnesia": {"dir": "../x", "db_nodes": []}}, "manifest.mnesia.dir"),
+    "node": ({"node": {"name": "n"}}, "no node.name_type in its manifest"),
+    "method": ({"method": "warm"}, "method in its manifest that cannot be"),
+    "members": ({"members": ["data", "all"]}, r"members\[\] in"),
+    "time": ({"started": "yesterday"}, "started in"),
+    "mnesia": ({"mnesia": {"dir": "../x", "db_nodes": []}}, "mnesia.dir in"),
     "rows": ({"tables": [{"kind": "dets", "name": "a", "rows": -1, "type": "set"}]}, "rows"),
     "table file": ({"tables": [{"kind": "dets", "name": "a", "rows": 1, "type": "set", "file": "/etc/a"}]}, "'a'"),
     "versions": ({"versions": {"release": None, "otp": None, "erts": None, "applications": {"a": 1}}}, "applications"),
-    "files": ({"files": None}, "manifest.files, which is no list"),
+    "files": ({"files": None}, "files in its manifest that is no list"),
     "mode": ({"files": [{**FILE, "mode": 0o4755}]}, "mode"),
     "digest": ({"files": [{**FILE, "sha256": "x" * 64}]}, "sha256"),
     "twice": ({"files": [FILE, FILE]}, "twice"),
@@ -138,9 +138,9 @@ def test_the_file_beside_belongs_to_its_archive():
     name = f"{ID}.tar.zst"
     data = {"archive": {"name": name, "size": 1, "sha256": "0" * 64}, "manifest": manifest([FILE])}
     assert check_beside(data, name) is data
-    with pytest.raises(OpsError, match="belongs to"):
+    with pytest.raises(OpsError, match="belongs to another archive"):
         check_beside(data, name.replace("n1", "n2"))
     other = f"erlmcp-{HOST}-20260201T020000Z.tar.zst"
     data["archive"]["name"] = other
-    with pytest.raises(OpsError, match="with the manifest of"):
+    with pytest.raises(OpsError, match="has the manifest of"):
         check_beside(data, other)
