@@ -19,8 +19,8 @@ export ANSIBLE_CONFIG := $(CURDIR)/molecule/shared/ansible.cfg
 export PYTHONPATH := $(CURDIR)/molecule/shared
 export PYTHONDONTWRITEBYTECODE := 1
 
-# Erlang is for the unit tests, in which it judges what the filters write.
-PACKAGES := erlang-base erlang-mnesia iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container
+# Erlang, age and zstd are for the unit tests: Erlang judges what the filters write, and reads and builds tables.
+PACKAGES := age erlang-base erlang-mnesia iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container zstd
 
 .PHONY: help
 help: ## Show this list

@@ -20,7 +20,7 @@ from . import tables
 from .archive import Source, write_archive
 from .collect import OWN, mnesia_directory, open_for_writing, recent_files, refuse_unaccounted, regular_files
 from .lock import Lock
-from .manifest import FORMAT, archive_name
+from .manifest import FORMAT, archive_name, parse_name
 from .metrics import write_metrics
 from .progress import Progress
 from .staging import LONGEST_SECONDS, count_rows
@@ -132,7 +132,7 @@ class Backup:
                 written = write_archive(
                     part,
                     sources,
-                    {"format": FORMAT, "id": _id(name), "node": options["node"]["name"]},
+                    {"format": FORMAT, "id": parse_name(name).id, "node": options["node"]["name"]},
                     lambda files: self._manifest(name, started, content, counted.result(), files),
                     compression=compression,
                     level=options["compression_level"],
@@ -331,7 +331,7 @@ class Backup:
             mnesia = {"dir": content["mnesia_dir"], "db_nodes": schema["db_nodes"]}
         self.manifest = {
             "format": FORMAT,
-            "id": _id(name),
+            "id": parse_name(name).id,
             "host": self.options["host"],
             "service": self.options["service"],
             "node": {key: self.options["node"][key] for key in ("name", "name_type")},
@@ -353,10 +353,6 @@ class Backup:
 
 def _facts(name, written):
     return {"name": name, "size": written.size, "sha256": written.sha256}
-
-
-def _id(name):
-    return name.partition(".tar")[0]
 
 
 def _now():
