@@ -21,6 +21,7 @@ from .archive import Source, write_archive
 from .collect import OWN, mnesia_directory, open_for_writing, recent_files, refuse_unaccounted, regular_files
 from .lock import Lock
 from .manifest import FORMAT, archive_name, parse_name
+from .manners import in_background
 from .metrics import write_metrics
 from .progress import Progress
 from .staging import LONGEST_SECONDS, count_rows
@@ -78,7 +79,7 @@ def backup(module, runner):
     if module.check_mode:
         Lock.look(options["run_dir"], options["service"])
         return result
-    with Lock(options["run_dir"], options["service"], "backup"):
+    with Lock(options["run_dir"], options["service"], "backup"), in_background():
         return {**result, **job.run()}
 
 
@@ -213,6 +214,7 @@ class Backup:
         return {
             "sources": sources + self._files(self.data_dir, accounted),
             "mnesia_backup": os.path.join(spool, "mnesia.backup") if mnesia else None,
+            "db_nodes": mnesia["db_nodes"] if mnesia else [],
             "mnesia_dir": mnesia_dir,
             "dets": dets,
         }
@@ -244,6 +246,7 @@ class Backup:
         return {
             "sources": sources + files,
             "mnesia_backup": backup_file,
+            "db_nodes": self.offline.schema(backup_file)["db_nodes"] if backup_file else [],
             "mnesia_dir": mnesia_dir,
             "dets": {source.name[len("data/") :]: source.path for source in files if tables.is_dets(source.path)},
         }
@@ -327,8 +330,7 @@ class Backup:
     def _manifest(self, name, started, content, counted, files):
         mnesia = None
         if content["mnesia_backup"]:
-            schema = self.offline.schema(content["mnesia_backup"])
-            mnesia = {"dir": content["mnesia_dir"], "db_nodes": schema["db_nodes"]}
+            mnesia = {"dir": content["mnesia_dir"], "db_nodes": content["db_nodes"]}
         self.manifest = {
             "format": FORMAT,
             "id": parse_name(name).id,

@@ -352,7 +352,7 @@ class Offline:
                 kind="release",
             )
         return [
-            *("nice", "-n", "10", os.path.join(release.erts_bin, "erlexec"), "-boot", release.boot),
+            *(os.path.join(release.erts_bin, "erlexec"), "-boot", release.boot),
             *("-boot_var", "SYSTEM_LIB_DIR", release.system_lib),
             *("-mode", "interactive", "-noshell", "-noinput", "+sbwt", "none"),
             *("-kernel", "logger_level", "error", "-pa", *paths),

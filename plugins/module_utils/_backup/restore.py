@@ -21,7 +21,7 @@ import shutil
 import time
 
 from .._core.errors import OpsError
-from .._core.files import write_atomically
+from .._core.files import sync_directory, write_atomically
 from .._erlang.node import Unreachable
 from .._node.observe import Observer, unhealthy_message
 from . import tables
@@ -225,8 +225,15 @@ class Restore:
             return None
 
     def _clear(self):
+        """Forget the work, all of it at once: a half of it would be taken for something that is under way."""
+        parent, name = os.path.split(self.data_dir)
+        going = os.path.join(parent, f".{name}.removing-restore")
+        if os.path.lexists(going):
+            shutil.rmtree(going)
         if os.path.lexists(self.work):
-            shutil.rmtree(self.work)
+            os.rename(self.work, going)
+            sync_directory(parent)
+            shutil.rmtree(going)
 
     def _stage(self):
         """Everything that can fail, while the node serves."""

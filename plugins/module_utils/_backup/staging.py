@@ -13,6 +13,7 @@ import shutil
 
 from .._core.errors import OpsError
 from .archive import read_archive
+from .manners import in_background
 from .tables import Offline
 
 # What must stay free for a node that goes on writing meanwhile.
@@ -148,6 +149,10 @@ class Staging:
             the other nodes of the schema.
         :return: the verified manifest, its ``tables`` those that were built.
         """
+        with in_background():
+            return self._fill(backup, check, members, identity, node_map or {}, tables_from, alone)
+
+    def _fill(self, backup, check, members, identity, node_map, tables_from, alone):
         try:
             self._check_beside(backup, check)
             self.area.make()
@@ -164,7 +169,7 @@ class Staging:
             self.area.hand_over()
             if "data" in members:
                 name = manifest["node"]["name"] if alone else self.spec["name"]
-                self._build(mnesia, tables, name, node_map or {}, alone)
+                self._build(mnesia, tables, name, node_map, alone)
             self.area.close()
         except OSError as error:
             self.remove()
