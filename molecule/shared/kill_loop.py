@@ -24,7 +24,11 @@ from pathlib import Path
 
 STORE = Path("/var/backups/erlmcp")
 DATA = Path("/var/lib/erlmcp")
-DIGEST = "erlang:phash2(lists:sort(ets:tab2list(erlmcp_session) ++ ets:tab2list(erlmcp_item)))."
+# Of tables that are loaded: a node that has just started may answer before.
+DIGEST = (
+    "ok = mnesia:wait_for_tables([erlmcp_session, erlmcp_item], 30000), "
+    "erlang:phash2(lists:sort(ets:tab2list(erlmcp_session) ++ ets:tab2list(erlmcp_item)))."
+)
 
 
 def ops(*arguments):

@@ -12,7 +12,7 @@ import os
 import pwd
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from .._core.errors import OpsError
 from .._node.observe import CONFIG_FILES, Observer
@@ -134,7 +134,7 @@ class Backup:
                     part,
                     sources,
                     {"format": FORMAT, "id": parse_name(name).id, "node": options["node"]["name"]},
-                    lambda files: self._manifest(name, started, content, counted.result(), files),
+                    lambda files: self._manifest(name, started, content, self._result(counted), files),
                     compression=compression,
                     level=options["compression_level"],
                     recipients=options["recipients"],
@@ -163,6 +163,12 @@ class Backup:
             "tables": self.manifest["tables"],
             "warnings": self.warnings,
         }
+
+    def _result(self, counted):
+        """Wait for the rows, and say so meanwhile."""
+        while counted not in wait([counted], self.progress.interval).done:
+            self.progress.say("counting the rows")
+        return counted.result()
 
     def _free_name(self, suffix):
         """Return (time, name); names have seconds, so the second backup within one waits for the next."""
