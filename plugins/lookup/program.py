@@ -40,7 +40,7 @@ from pathlib import Path
 from ansible.plugins.lookup import LookupBase
 
 _SHEBANG = b"#!/usr/bin/python3\n"
-_MAIN = "from erlmcp_ops._backup import command\n\ncommand.main()\n"
+_MAIN = b"from erlmcp_ops._backup import command\n\ncommand.main()\n"
 # Of a zip file; the times of a checkout are not those of another one.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -53,10 +53,8 @@ class LookupModule(LookupBase):
 def program():
     """Return the bytes of the executable file."""
     root = Path(__file__).parents[1] / "module_utils"
-    members = {
-        f"erlmcp_ops/{path.relative_to(root).as_posix()}": path.read_text("utf-8") for path in root.rglob("*.py")
-    }
-    members.setdefault("erlmcp_ops/__init__.py", "")
+    members = {f"erlmcp_ops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in root.rglob("*.py")}
+    members.setdefault("erlmcp_ops/__init__.py", b"")
     members["__main__.py"] = _MAIN
     packed = io.BytesIO()
     packed.write(_SHEBANG)

@@ -28,9 +28,11 @@ from hostlib.machine import (
     ensure_bridge,
     ensure_key,
     private,
+    raise_inotify_limit,
     remove_bridge,
     remove_cgroups,
     remove_tree,
+    restore_inotify_limit,
     run,
 )
 from hostlib.processes import MARK, leader, mark, running, stop
@@ -56,6 +58,7 @@ def bring_up(hosts: list[Host], lock: int) -> None:
     check_disk()
     ensure_key()
     ensure_bridge()
+    raise_inotify_limit()
     clear_leftovers()
     recorded = recorded_hosts()
     in_parallel(make, [host for host in hosts if host not in recorded])
@@ -70,6 +73,7 @@ def take_down(hosts: list[Host]) -> None:
         clear_leftovers()
         remove_cgroups(CGROUP)
         remove_bridge()
+        restore_inotify_limit()
 
 
 def clear_leftovers() -> None:

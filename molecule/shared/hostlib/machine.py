@@ -17,6 +17,9 @@ CACHE = Path(os.environ.get("ERLMCP_OPS_CACHE", "/var/cache/erlmcp-ops"))
 IMAGES = CACHE / "images"
 HOSTS = CACHE / "hosts"
 KEY = CACHE / "ssh" / "id_ed25519"
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_BEFORE = CACHE / "inotify"
+INOTIFY_INSTANCES = 1024
 
 BRIDGE = "erlmcp0"
 BRIDGE_ADDRESS = ipaddress.ip_interface("10.83.0.1/16")
@@ -114,6 +117,19 @@ def remove_bridge() -> None:
     """Unless the hosts of another cache directory still use it."""
     if bridge_exists() and not must_run("ip", "-oneline", "link", "show", "master", BRIDGE):
         must_run("ip", "link", "delete", BRIDGE)
+
+
+def raise_inotify_limit() -> None:
+    """Each systemd takes some seven of the 128 instances that a kernel gives to root, and here is one for each host."""
+    if int(INOTIFY_LIMIT.read_text()) < INOTIFY_INSTANCES:
+        INOTIFY_BEFORE.write_text(INOTIFY_LIMIT.read_text())
+        INOTIFY_LIMIT.write_text(str(INOTIFY_INSTANCES))
+
+
+def restore_inotify_limit() -> None:
+    if INOTIFY_BEFORE.exists():
+        INOTIFY_LIMIT.write_text(INOTIFY_BEFORE.read_text())
+        INOTIFY_BEFORE.unlink()
 
 
 def remove_cgroups(directory: str) -> None:

@@ -294,10 +294,6 @@ def _show(verb, result, arguments):
         _complain(f"warning: {warning}")
 
 
-def _complain(text):
-    sys.stderr.write(f"erlmcp-ops: {text}\n")
-
-
 def _print(text):
     try:
         sys.stdout.write(f"{text}\n")
@@ -305,6 +301,10 @@ def _print(text):
     except OSError:
         # Whoever read it is gone; what was done is done. Python would complain again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(text):
+    sys.stderr.write(f"erlmcp-ops: {text}\n")
 
 
 def _tell_backup(result):

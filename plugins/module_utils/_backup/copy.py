@@ -109,14 +109,18 @@ class Copy:
                 "Make a new backup",
                 kind="archive",
             )
-        for each in (path, f"{path}.json"):
-            self._tool.send(each)
-            problem = self._tool.problem(each)
-            if problem:
-                raise self._failure(each, problem)
+        # Where the place is a directory of this host, rclone would let everybody read what arrives.
+        umask = os.umask(0o077)
+        try:
+            for each in (path, f"{path}.json"):
+                self._tool.send(each)
+                problem = self._tool.problem(each)
+                if problem:
+                    raise self._failure(each, problem)
+        finally:
+            os.umask(umask)
 
-    def _run(self, path, arguments):
-        """Run the tool for the file at ``path``; the arguments are no secrets, see the module's documentation."""
+    def _run(self, arguments):
         argv = [self._name, *arguments]
         # rclone and ssh find what is the user's own there.
         home = pwd.getpwuid(os.geteuid()).pw_dir
@@ -142,13 +146,13 @@ class Rsync:
         self._target = below(destination, "")
 
     def send(self, path):
-        self._sent = self._run(path, [*self._options, "--partial-dir=.rsync-partial", "--", path, self._target])
+        self._sent = self._run([*self._options, "--partial-dir=.rsync-partial", "--", path, self._target])
 
     def problem(self, path):
         """Return what is wrong with the file over there, or ``None``: rsync would have nothing to do."""
         if not self._sent.ok:
             return _told(self._sent)
-        done = self._run(path, [*self._options, "--dry-run", "--itemize-changes", "--", path, self._target])
+        done = self._run([*self._options, "--dry-run", "--itemize-changes", "--", path, self._target])
         if not done.ok:
             return _told(done)
         return f"it differs after the transfer ({done.out.strip()})" if done.out.strip() else None
@@ -169,7 +173,7 @@ class Rclone:
         # rclone takes a file of the same size and time for the same.
         if self.problem(path):
             target = below(self._destination, os.path.basename(path))
-            self._sent = self._run(path, ["copyto", "--ignore-times", *self._options, "--", path, target])
+            self._sent = self._run(["copyto", "--ignore-times", *self._options, "--", path, target])
 
     def problem(self, path):
         """Return what is wrong with the file over there, or ``None``."""
@@ -183,7 +187,7 @@ class Rclone:
     def _compare(self, path, option):
         directory, name = os.path.split(path)
         arguments = ["--one-way", f"--include=/{name}", "--combined=-", option, *self._options]
-        done = self._run(path, ["check", *arguments, "--", directory, self._destination])
+        done = self._run(["check", *arguments, "--", directory, self._destination])
         if done.ok and done.out.split("\n")[0] == f"= {name}":
             return None, done
         return _told(done), done

@@ -23,7 +23,7 @@ _LONGEST_SECONDS = 120
 
 @dataclass(frozen=True)
 class UnitNow:
-    """``running``: systemd calls it active or on the way there; ``outdated``: its file is not what is loaded."""
+    """``running``: whether systemd calls it active or about to be; ``outdated``: its file is not what is loaded."""
 
     running: bool = False
     outdated: bool = False

@@ -50,7 +50,7 @@ class FakeActions:
 
     def __init__(self, monkeypatch):
         self.calls = []
-        self.errors = []
+        self.fail = lambda: None
         for verb in command.VERBS.values():
             _spec, module, function = verb.action
             fake = SimpleNamespace(**{function: self._action(function)})
@@ -59,8 +59,7 @@ class FakeActions:
     def _action(self, function):
         def action(module, runner):
             self.calls.append((function, module, runner))
-            for error in self.errors:
-                raise error
+            self.fail()
             return RESULTS[function]
 
         return action
@@ -224,7 +223,10 @@ def test_programs_get_the_whole_result(actions, settings, capsys):
 
 @pytest.mark.parametrize(("kind", "status"), [("archive", 1), ("locked", 75)])
 def test_a_refusal_is_a_message_and_a_status(actions, settings, capsys, kind, status):
-    actions.errors.append(OpsError("a restore (process 7) is at work", kind=kind))
+    def fail():
+        raise OpsError("a restore (process 7) is at work", kind=kind)
+
+    actions.fail = fail
     assert run("--json", "backup") == status
     captured = capsys.readouterr()
     assert captured.err == "erlmcp-ops: a restore (process 7) is at work\n"

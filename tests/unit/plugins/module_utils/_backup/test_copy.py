@@ -91,6 +91,7 @@ def test_archive_and_file_beside_it_arrive_in_this_order_and_nothing_else(tool, 
     assert_there(away)
     assert sorted(os.listdir(away)) == [NAME, f"{NAME}.json"]
     assert runner.transfers() == [NAME, f"{NAME}.json"]
+    assert {path.stat().st_mode & 0o777 for path in away.iterdir()} == {0o600}
 
 
 def test_the_directory_over_there_is_made(tool, archive, tmp_path):
