@@ -103,7 +103,7 @@ def test_an_encrypted_archive_opens_with_its_key_only(tmp_path):
     listed = ops(FIRST, "list")[1]["backups"]
     assert listed[-1]["verified"]["level"] == "sealed"
     running = pid(FIRST)
-    for identity, problem in ((None, "is encrypted"), (secrets[1], "key")):
+    for identity, problem in ((None, "is encrypted"), (secrets[1], "cannot be decrypted")):
         variables = {"erlmcp_hosts": "n1.backup.test", "erlmcp_backup_identity": identity or ""}
         refused = play("erlmcp.ops.restore", PAIR, variables)
         assert refused.rc != 0
@@ -147,6 +147,20 @@ def test_a_full_store_leaves_no_archive_and_the_node_alone():
     assert ssh(FIRST, "ls -A /var/lib/erlmcp | grep '^.erlmcp-' || true").stdout == ""
     assert (pid(FIRST), archives(FIRST)) == (running, kept)
     assert one().rc == 0
+
+
+def test_the_disk_of_the_node_is_not_filled():
+    kept = archives(SECOND)
+    free = int(ssh(SECOND, "df --output=avail -B1 /srv/data | tail -1").stdout)
+    ssh(SECOND, f"head -c {free - 40_000_000} /dev/zero > /srv/data/filler")
+    try:
+        refused = ops(SECOND, "backup", check=False)
+        assert refused[0] == 1
+        assert "make room" in refused[1]
+    finally:
+        ssh(SECOND, "rm /srv/data/filler")
+    assert archives(SECOND) == kept
+    assert health(SECOND)["status"] == "healthy"
 
 
 def test_a_store_that_cannot_be_written_is_refused():

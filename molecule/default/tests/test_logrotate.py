@@ -44,7 +44,8 @@ def _rotated():
     load.start()
     sizes = []
     for _rotation in range(ROTATIONS):
-        ssh(ADDRESS, f"{ROTATE} && sleep 0.3")
+        # The handler writes what it has buffered when that is 64 KiB, or after its own interval.
+        ssh(ADDRESS, f"{ROTATE} && for each in $(seq 50); do [ -s {LOG} ] && exit; sleep 0.1; done")
         sizes.append(int(ssh(ADDRESS, f"stat -c %s {LOG}").stdout))
     load.stopped.set()
     load.join(timeout=10)

@@ -127,7 +127,8 @@ def raise_inotify_limit() -> None:
 
 
 def restore_inotify_limit() -> None:
-    if INOTIFY_BEFORE.exists():
+    """Unless the hosts of another cache directory still need it."""
+    if INOTIFY_BEFORE.exists() and not bridge_exists():
         INOTIFY_LIMIT.write_text(INOTIFY_BEFORE.read_text())
         INOTIFY_BEFORE.unlink()
 

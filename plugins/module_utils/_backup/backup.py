@@ -18,16 +18,25 @@ from .._core.errors import OpsError
 from .._node.observe import CONFIG_FILES, Observer
 from . import tables
 from .archive import Source, write_archive
-from .collect import OWN, mnesia_directory, open_for_writing, recent_files, refuse_unaccounted, regular_files
+from .collect import (
+    OWN,
+    mnesia_directory,
+    open_for_writing,
+    recent_files,
+    refuse_unaccounted,
+    regular_files,
+    size_below,
+)
 from .lock import Lock
 from .manifest import FORMAT, archive_name, parse_name
 from .manners import in_background
 from .metrics import write_metrics
 from .progress import Progress
-from .staging import LONGEST_SECONDS, count_rows
+from .staging import LONGEST_SECONDS, RESERVE_BYTES, count_rows
 from .store import Store
 from .versions import versions
 
+_MIB = 1024**2
 _SUFFIX = {"zstd": "zst", "gzip": "gz"}
 
 
@@ -98,6 +107,7 @@ class Backup:
         self.store = Store(options["store_dir"])
         self.progress = Progress("erlmcp-backup", options["run_dir"], options["service"])
         self.data_dir = os.path.realpath(options["data_dir"])
+        self.note = os.path.join(options["run_dir"], f"{options['service']}.stopped-by-backup")
         self.downtime = 0.0
         self.warnings = []
 
@@ -211,6 +221,7 @@ class Backup:
         accounted = [*dets, *([mnesia_dir] if mnesia else [])]
         exclude = self.options["exclude"]
         refuse_unaccounted(open_for_writing(self.state["pid"], self.data_dir), accounted, exclude)
+        self._check_space(size_below(self.data_dir, accounted))
         self.progress.phase("the node writes its tables")
         with self.progress.watch(spool):
             tables.export_hot(self.observer.node, spool, self.seen, LONGEST_SECONDS)
@@ -232,10 +243,14 @@ class Backup:
         """
         copy = os.path.join(spool, "copy")
         os.mkdir(copy, 0o700)
-        with self._stopped() as waits:
-            mnesia_dir = mnesia_directory(self.data_dir)
-            wanted = os.listdir(self.data_dir) if waits else [mnesia_dir] if mnesia_dir else []
-            self._copy([name for name in wanted if not name.startswith(OWN)], copy)
+        waits = self.running or os.path.exists(self.note)
+        mnesia_dir = mnesia_directory(self.data_dir)
+        wanted = os.listdir(self.data_dir) if waits else [mnesia_dir] if mnesia_dir else []
+        wanted = [name for name in wanted if not name.startswith(OWN)]
+        # The tables are there twice: as files, and as the backup that is made of them.
+        self._check_space(size_below(self.data_dir, wanted) * (2 if mnesia_dir else 1))
+        with self._stopped() if waits else contextlib.nullcontext():
+            self._copy(wanted, copy)
         root = copy if waits else self.data_dir
         backup_file = None
         if mnesia_dir is not None:
@@ -259,34 +274,36 @@ class Backup:
 
     @contextlib.contextmanager
     def _stopped(self):
-        """The node does not run inside; gives whether it waits to be started.
-
-        A note outlives us: who is killed here leaves the start to the next backup.
-        """
-        note = os.path.join(self.options["run_dir"], f"{self.options['service']}.stopped-by-backup")
-        if self.running:
-            with open(note, "w", encoding="utf-8"):
-                pass
-            since = time.monotonic()
-            self.observer.unit.stop(self.options["stop_timeout_seconds"])
-        elif os.path.exists(note):
-            since = time.monotonic()
-        else:
-            yield False
-            return
+        """The node does not run inside. A note outlives us: who is killed here leaves the start to the next backup."""
+        with open(self.note, "w", encoding="utf-8"):
+            pass
+        since = time.monotonic()
+        self.observer.unit.stop(self.options["stop_timeout_seconds"])
         try:
-            yield True
+            yield
         finally:
             self.observer.unit.start(self.options["start_timeout_seconds"])
             state = self.observer.observe_until(
                 lambda state: state["health"]["healthy"], self.options["start_timeout_seconds"]
             )
             self.downtime = time.monotonic() - since
-            os.unlink(note)
+            os.unlink(self.note)
         if not state["health"]["healthy"]:
             raise OpsError(
                 f"{state['name']} was stopped for the copy and is not healthy since: {state['health']['detail']}",
                 kind="health",
+            )
+
+    def _check_space(self, needed):
+        """Refuse to fill the disk that the node lives on."""
+        space = os.statvfs(self.data_dir)
+        free = space.f_bavail * space.f_frsize
+        if free < needed + RESERVE_BYTES:
+            raise OpsError(
+                f"{self.data_dir} has {free // _MIB} MiB free, and the copy that is archived takes {needed // _MIB} "
+                f"MiB, besides {RESERVE_BYTES // _MIB} MiB for the node: make room, for example with the playbook "
+                "prune_backups",
+                kind="space",
             )
 
     def _copy(self, names, target):

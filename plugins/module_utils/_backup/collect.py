@@ -61,6 +61,11 @@ def mnesia_directory(root):
     return None
 
 
+def size_below(root, places=None):
+    """Bytes of the files below ``root``, or only of those at or below ``places``."""
+    return sum(status.st_size for name, status in walk(root) if places is None or _below(name, places))
+
+
 def open_for_writing(pid, root):
     """Relative paths of the files below ``root`` that process ``pid`` has open for writing, as the kernel says."""
     found = set()

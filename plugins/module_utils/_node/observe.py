@@ -89,7 +89,8 @@ class Observer:
             "distribution_error": silence,
             "restart_required": self._reasons(unit, releases, configs, running_release),
         }
-        if connections_function and figures:
+        # A node that is still starting may have the function and not yet what it counts.
+        if connections_function and figures and health["healthy"]:
             state["figures"]["connections"] = self._connections(connections_function)
         return state
 

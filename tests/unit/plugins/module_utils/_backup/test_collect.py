@@ -42,6 +42,11 @@ def test_recent_files_only(tree):
     assert "deep/er/b" in collect.recent_files(tree, 7, (tree / "deep/er/b").stat().st_mtime)
 
 
+def test_sizes_of_everything_and_of_places(tree):
+    assert collect.size_below(tree, ["mnesia", "a"]) == len("mnesia/t.DCD") + len("a")
+    assert collect.size_below(tree) > collect.size_below(tree, ["mnesia", "a"])
+
+
 def test_the_schema_shows_where_mnesia_is(tmp_path):
     assert collect.mnesia_directory(tmp_path) is None
     (tmp_path / "db" / "mnesia").mkdir(parents=True)
