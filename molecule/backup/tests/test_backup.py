@@ -136,7 +136,8 @@ def test_two_backups_exclude_each_other_and_name_the_holder():
 
 def test_a_full_store_leaves_no_archive_and_the_node_alone():
     running, kept = pid(FIRST), archives(FIRST)
-    ssh(FIRST, "mkdir -p /mnt/full && mount -t tmpfs -o size=64k,mode=0700 tmpfs /mnt/full")
+    # The smallest archive has more than two pages.
+    ssh(FIRST, "mkdir -p /mnt/full && mount -t tmpfs -o size=8k,mode=0700 tmpfs /mnt/full")
     try:
         done = one(erlmcp_backup_dir="/mnt/full")
         assert done.rc != 0
