@@ -128,14 +128,18 @@ def copy_files(node, bare):
     ssh(node, "rm -r /root/copy")
 
 
-def peak_memory(address, arguments):
-    """MiB that the Python process took at most, by the kernel's count."""
+def peak_memory(address, *arguments):
+    """MiB that the Python process took at most; of a child one would measure Erlang and the compressor too."""
     script = (
-        "import os,sys; p=os.spawnvp(os.P_NOWAIT,sys.argv[1],sys.argv[1:]); _,s,u=os.wait4(p,0); print(s, u.ru_maxrss)"
+        "import resource,runpy,sys\n"
+        f"sys.argv = {['erlmcp-ops', *arguments]}\n"
+        "try:\n"
+        "    runpy.run_path('/usr/local/bin/erlmcp-ops', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
-    status, kib = ssh(address, f"python3 -c '{script}' erlmcp-ops {arguments}", timeout=3600).stdout.split()[-2:]
-    assert status == "0"
-    return int(kib) / 1024
+    return int(ssh(address, "python3 -", typed=script, timeout=3600).stdout.split()[-1]) / 1024
 
 
 def downtime(address):
@@ -203,7 +207,7 @@ def main():
     files = compare(bare, FILES)
     show("files", files, files[TAR])
     print(f"the guide's script takes {files[GUIDES] / files[OURS]:.1f} times as long as erlmcp-ops")
-    print(f"peak memory of the Python process: {peak_memory(bare, 'backup --method cold'):.0f} MiB")
+    print(f"peak memory of the Python process: {peak_memory(bare, 'backup', '--method', 'cold'):.0f} MiB")
 
     large = {"restart": restart(node), "restore": downtime(node)}
     print()

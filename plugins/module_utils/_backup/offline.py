@@ -75,6 +75,7 @@ Schema = Whole(try Each(File(BACKUP), Read, #{}) catch throw:{schema, Found} -> 
 # A row is {Table, Key, ...}, a delete marker {Table, Key}: what changed while the checkpoint was copied comes last, as
 # a marker and the row of old. Match specifications turn a chunk into keys at the speed of built-in functions. Keys of
 # a bag repeat, so its rows are told apart by digest; an ordered_set takes 1 and 1.0 for one key.
+# Nearly every chunk holds rows of one table, that of the chunk before: then one pass gives all keys.
 _COUNT = r"""
 Kinds = ets:match_spec_compile([{'$1', [{'>', {size, '$1'}, 1}],
     [{{{element, 1, '$1'}, {'=:=', {size, '$1'}, 2}}}]}]),
@@ -88,23 +89,28 @@ KeysOf = fun
         fun(Items) -> [{element(2, Row), erlang:md5(term_to_binary(Row))} || Row <- Of(Items)] end;
     (Table, _) -> Rows(Table, {{{element, 2, '$1'}}})
 end,
+Plain = fun
+    (_Table, bag) -> none;
+    (Table, _) -> ets:match_spec_compile([{'$1', [{'=:=', {element, 1, '$1'}, {const, Table}}, {'>', {size, '$1'}, 2}],
+        [{{{element, 2, '$1'}}}]}])
+end,
 Open = fun
     ({schema, Table, Def}, Tables) when Table =/= schema ->
         Type = proplists:get_value(type, Def, set),
-        Tables#{Table => {ets:new(keys, [Type, private]), KeysOf(Table, Type)}};
+        Tables#{Table => {ets:new(keys, [Type, private]), KeysOf(Table, Type), Plain(Table, Type)}};
     (_, Tables) -> Tables
 end,
 Apply = fun
     ({Table, _}, _Items, Tables) when not is_map_key(Table, Tables) -> throw({damaged, rows_of_no_table});
     ({Table, false}, Items, Tables) ->
-        {Keys, Of} = map_get(Table, Tables),
+        {Keys, Of, _} = map_get(Table, Tables),
         ets:insert(Keys, Of(Items));
     ({Table, true}, Items, Tables) ->
-        {Keys, Of} = map_get(Table, Tables),
+        {Keys, Of, _} = map_get(Table, Tables),
         [case Item of {_, Key} -> ets:delete(Keys, Key); _ -> ets:insert(Keys, Of([Item])) end
             || Item <- Items, element(1, Item) =:= Table]
 end,
-Read = fun(Items, {Schema0, Tables0}) ->
+Slowly = fun(Items, Schema0, Tables0) ->
     Found = ets:match_spec_run(Items, Kinds),
     length(Found) =:= length(Items) orelse throw({damaged, no_row}),
     Present = lists:usort(Found),
@@ -116,10 +122,23 @@ Read = fun(Items, {Schema0, Tables0}) ->
     end,
     [Apply(Kind, Items, Tables) || {Table, Marked} = Kind <- Present, Table =/= schema,
         Marked orelse not lists:member({Table, true}, Present)],
-    {Schema, Tables}
+    Last = case Present of
+        [{Only, false}] when Only =/= schema -> map_get(Only, Tables);
+        _ -> {none, none, none}
+    end,
+    {Schema, Tables, Last}
+end,
+Read = fun
+    (Items, {Schema, Tables, {_, _, none}}) -> Slowly(Items, Schema, Tables);
+    (Items, {Schema, Tables, {Keys, _, Spec} = Last}) ->
+        New = ets:match_spec_run(Items, Spec),
+        case length(New) =:= length(Items) of
+            true -> ets:insert(Keys, New), {Schema, Tables, Last};
+            false -> Slowly(Items, Schema, Tables)
+        end
 end,
 Mnesia = fun(Name) ->
-    {Schema, Tables} = Each(File(Name), Read, {#{}, #{}}),
+    {Schema, Tables, _} = Each(File(Name), Read, {#{}, #{}, {none, none, none}}),
     [Told(Table, Def, ets:info(element(1, map_get(Table, Tables)), size))
         || {Table, Def} <- lists:sort(maps:to_list(Whole(Schema))), Table =/= schema]
 end,
