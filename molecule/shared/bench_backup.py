@@ -121,11 +121,11 @@ def compile_module():
 
 def copy_files(node, bare):
     """Lay the node's files down on the other host, where nothing takes them for tables."""
-    ssh(node, "cp -a /var/lib/erlmcp /root/copy && mv /root/copy/mnesia/schema.DAT /root/copy/mnesia/schema")
-    pack = subprocess.Popen(ssh_command(node, "tar c -C /root/copy ."), stdout=subprocess.PIPE)
+    ssh(node, "cp -a /var/lib/erlmcp /var/tmp/copy && mv /var/tmp/copy/mnesia/schema.DAT /var/tmp/copy/mnesia/schema")
+    pack = subprocess.Popen(ssh_command(node, "tar c -C /var/tmp/copy ."), stdout=subprocess.PIPE)
     subprocess.run(ssh_command(bare, "tar x -C /var/lib/erlmcp"), stdin=pack.stdout, check=True)
     assert pack.wait() == 0
-    ssh(node, "rm -r /root/copy")
+    ssh(node, "rm -r /var/tmp/copy")
 
 
 def peak_memory(address, *arguments):

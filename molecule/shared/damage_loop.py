@@ -29,7 +29,7 @@ def main():
     archive, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     running = main_pid()
     refused, taken, unexpected, stopped = 0, [], [], []
-    with tempfile.TemporaryDirectory(dir="/root") as directory:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         for path, description in mutations(archive, Path(f"{archive}.json"), Path(directory), count, seed):
             done = subprocess.run(
                 ["erlmcp-ops", "restore", path, "--data-only"], capture_output=True, text=True, check=False

@@ -24,8 +24,8 @@ SEED = int(os.environ.get("ERLMCP_OPS_SEED") or time.time())
 
 def run_there(script, *arguments, needs=()):
     for name in (script, *needs):
-        ssh(FIRST, f"cat > /root/{name}", typed=(SHARED / name).read_text())
-    output = ssh(FIRST, f"python3 /root/{script} {' '.join(map(str, arguments))}", timeout=7200).stdout
+        ssh(FIRST, f"cat > /var/tmp/{name}", typed=(SHARED / name).read_text())
+    output = ssh(FIRST, f"python3 /var/tmp/{script} {' '.join(map(str, arguments))}", timeout=7200).stdout
     print(f"seed {SEED}: {output}")
     return json.loads(output)
 

@@ -84,14 +84,14 @@ def test_an_archive_of_another_node_needs_a_map():
     name = archive.rpartition("/")[2]
     running = pid(SECOND)
     text = ssh(FIRST, f"base64 {archive}").stdout
-    ssh(SECOND, f"base64 -d > /root/{name}", typed=text)
-    refused = ops(SECOND, "restore", f"/root/{name}", "--data-only", check=False)
+    ssh(SECOND, f"base64 -d > /var/tmp/{name}", typed=text)
+    refused = ops(SECOND, "restore", f"/var/tmp/{name}", "--data-only", check=False)
     assert refused[0] == 1
     assert "it is of node erlmcp@n1.backup.test" in refused[1]
     assert pid(SECOND) == running
     before = content(SECOND)
     renamed = "--node-name erlmcp@n1.backup.test=erlmcp@n2.backup.test"
-    taken = ops(SECOND, "restore", f"/root/{name}", "--data-only", renamed)
+    taken = ops(SECOND, "restore", f"/var/tmp/{name}", "--data-only", renamed)
     assert taken[0] == 0
     assert content(SECOND)[4] == content(FIRST)[4]
     assert "n1.backup.test" not in ssh(SECOND, "erlmcp eval 'mnesia:system_info(db_nodes).'").stdout
@@ -169,7 +169,7 @@ def test_a_bad_archive_never_stops_the_node(damage):
     archive = backup()
     running = pid(FIRST)
     do = {
-        "missing": f"mv {archive} /root/aside",
+        "missing": f"mv {archive} /var/tmp/aside",
         "empty": f": > {archive}",
         "truncated": f"truncate -s -100 {archive}",
         "flipped": f"printf x | dd of={archive} bs=1 seek=3000 conv=notrunc status=none",
@@ -181,4 +181,4 @@ def test_a_bad_archive_never_stops_the_node(damage):
     assert archive.rpartition("/")[2] in done.messages
     assert pid(FIRST) == running
     assert health(FIRST)["status"] == "healthy"
-    ssh(FIRST, f"rm -f {archive}* /root/aside")
+    ssh(FIRST, f"rm -f {archive}* /var/tmp/aside")

@@ -152,7 +152,7 @@ class Backup:
                 )
         finally:
             shutil.rmtree(spool)
-        self.store.publish(name, {"archive": _facts(name, written), "manifest": self.manifest})
+        self.store.publish(name, {"archive": _facts(name, written), "manifest": written.manifest})
         seconds = (_now() - started).total_seconds()
         self.progress.say(f"{name}: {written.size} bytes in {seconds:.1f} s")
         warning = write_metrics(
@@ -170,7 +170,7 @@ class Backup:
             "sha256": written.sha256,
             "seconds": round(seconds, 1),
             "downtime_seconds": round(self.downtime, 1),
-            "tables": self.manifest["tables"],
+            "tables": written.manifest["tables"],
             "warnings": self.warnings,
         }
 
@@ -354,7 +354,7 @@ class Backup:
         mnesia = None
         if content["mnesia_backup"]:
             mnesia = {"dir": content["mnesia_dir"], "db_nodes": content["db_nodes"]}
-        self.manifest = {
+        return {
             "format": FORMAT,
             "id": parse_name(name).id,
             "host": self.options["host"],
@@ -369,7 +369,6 @@ class Backup:
             "tables": counted,
             "files": files,
         }
-        return self.manifest
 
     def _relative(self, path):
         path = os.path.realpath(path)
