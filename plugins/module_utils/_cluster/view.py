@@ -1,0 +1,165 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The store as a node sees it, and as every member that it reaches sees it.
+
+One node's view proves nothing about the others: whoever decides something asks all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .._erlang.terms import Atom, format_term
+
+RUNNING = "running"
+STOPPED = "stopped"
+ABSENT = "absent"
+
+# Local tables are each node's own: they are neither copied nor compared.
+_STORE = """
+[{state, case code:which(mnesia) of
+     non_existing -> absent;
+     _ -> case mnesia:system_info(is_running) of yes -> running; _ -> stopped end
+ end},
+ {members, case code:which(mnesia) of non_existing -> []; _ -> lists:sort(mnesia:system_info(db_nodes)) end},
+ {running, case code:which(mnesia) of non_existing -> []; _ -> lists:sort(mnesia:system_info(running_db_nodes)) end},
+ {directory, case code:which(mnesia) of non_existing -> none; _ -> {mnesia:system_info(directory)} end},
+ {tables, case code:which(mnesia) =/= non_existing andalso mnesia:system_info(is_running) of
+     yes -> [{T,
+         [{N, K} || K <- [disc_copies, ram_copies, disc_only_copies], N <- mnesia:table_info(T, K)],
+         mnesia:table_info(T, size),
+         mnesia:table_info(T, where_to_read) =/= nowhere,
+         {mnesia:table_info(T, attributes)},
+         mnesia:table_info(T, master_nodes)}
+         || T <- lists:sort(mnesia:system_info(tables)), T =/= schema, not mnesia:table_info(T, local_content)];
+     _ -> []
+ end}]
+"""
+STORE_QUESTION = " ".join(_STORE.split())
+
+_VIEW_QUESTION = (
+    f"[{{node, node()}}, {{otp, erlang:system_info(otp_release)}}, {{connected, lists:sort(nodes())}} | {STORE_QUESTION}]"
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the node's schema has it.
+
+    :param copies: node name to ``disc_copies``, ``ram_copies`` or ``disc_only_copies``.
+    :param rows: number of rows.
+    :param loaded: whether the node that was asked can read it.
+    :param attributes: names of the record's fields.
+    :param masters: nodes that it is loaded from, whatever the others hold; empty unless set by a repair.
+    """
+
+    copies: dict
+    rows: int = 0
+    loaded: bool = True
+    attributes: tuple = ()
+    masters: tuple = ()
+
+
+@dataclass(frozen=True)
+class Store:
+    """Mnesia of one node.
+
+    :param state: ``running``, ``stopped`` or ``absent`` (the release has none).
+    :param members: nodes in its schema, itself included.
+    :param running: those of them that it takes to be running.
+    :param directory: where it keeps its files, on the node's host.
+    :param tables: name to :class:`Table`; empty unless it runs.
+    """
+
+    state: str = ABSENT
+    members: tuple = ()
+    running: tuple = ()
+    directory: str | None = None
+    tables: dict = field(default_factory=dict)
+
+    @property
+    def rows(self):
+        return sum(table.rows for table in self.tables.values())
+
+    def summary(self):
+        """Return what ``node_info`` reports."""
+        return {
+            "state": self.state,
+            "members": list(self.members),
+            "running": list(self.running),
+            "rows": {name: table.rows for name, table in self.tables.items()},
+        }
+
+
+@dataclass(frozen=True)
+class View:
+    """One node as it sees itself and the others."""
+
+    node: str
+    otp: str
+    connected: tuple
+    store: Store
+
+
+def parse_store(answer):
+    """Return the :class:`Store` from the answer to ``STORE_QUESTION``."""
+    values = dict(answer)
+    tables = {
+        str(name): Table(
+            {str(node): str(kind) for node, kind in copies},
+            rows,
+            loaded,
+            tuple(str(each) for each in attributes[0]),
+            tuple(str(each) for each in masters),
+        )
+        for name, copies, rows, loaded, attributes, masters in values["tables"]
+    }
+    directory = values["directory"]
+    return Store(
+        str(values["state"]),
+        tuple(str(each) for each in values["members"]),
+        tuple(str(each) for each in values["running"]),
+        None if directory == "none" else directory[0],
+        tables,
+    )
+
+
+def parse_view(answer):
+    """Return the :class:`View` from a node's answer."""
+    values = dict(answer)
+    return View(
+        str(values["node"]),
+        values["otp"],
+        tuple(str(each) for each in values["connected"]),
+        parse_store(answer),
+    )
+
+
+def own_view(node):
+    """Ask the node of this host.
+
+    :param node: a :class:`.._erlang.node.Node`.
+    :raises Unreachable: when it does not answer.
+    """
+    return parse_view(node.evaluate(_VIEW_QUESTION))
+
+
+def views(node, names, timeout=10):
+    """Ask nodes how they see the cluster, all at once, through the node of this host.
+
+    :param names: node names; one that does not answer is left out.
+    :param timeout: seconds.
+    :return: node name to :class:`View`, in the order of ``names``.
+    """
+    answers = node.evaluate(
+        f"{{ok, Words, _}} = erl_scan:string({format_term(_VIEW_QUESTION + '.')}), "
+        "{ok, Question} = erl_parse:parse_exprs(Words), "
+        "Calls = [{N, rpc:async_call(N, erl_eval, exprs, [Question, []])} "
+        f"|| N <- {format_term([Atom(name) for name in names])}], "
+        f"[{{N, case rpc:nb_yield(Call, {timeout * 1000}) of {{value, {{value, V, _}}}} -> {{answer, V}}; _ -> none end}} "
+        "|| {N, Call} <- Calls]",
+        timeout=timeout * max(len(names), 1) + 5,
+    )
+    return {str(name): parse_view(answer[1]) for name, answer in answers if answer != "none"}
