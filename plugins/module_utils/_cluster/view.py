@@ -39,9 +39,7 @@ _STORE = """
 """
 STORE_QUESTION = " ".join(_STORE.split())
 
-_VIEW_QUESTION = (
-    f"[{{node, node()}}, {{otp, erlang:system_info(otp_release)}}, {{connected, lists:sort(nodes())}} | {STORE_QUESTION}]"
-)
+_VIEW_QUESTION = f"[{{node, node()}}, {{otp, erlang:system_info(otp_release)}}, {{connected, lists:sort(nodes())}} | {STORE_QUESTION}]"
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,10 @@ class Table:
     loaded: bool = True
     attributes: tuple = ()
     masters: tuple = ()
+
+    def runs_besides(self, name, store):
+        """Whether a node other than ``name`` has a copy and runs, as the node that was asked sees it."""
+        return any(node in store.running for node in self.copies if node != name)
 
 
 @dataclass(frozen=True)
