@@ -16,10 +16,10 @@ description:
   - O(state=present) lets the node of this host join the others. The first node of O(members), or the one that holds
     rows, is whom the others join; for it there is nothing to do. The node's own empty tables are dropped. Its
     applications are stopped meanwhile; the other members serve on. What fails is taken back.
-  - O(state=absent) for the node of this host moves its copies to others where they are needed, drains and stops it, and
+  - O(state=absent) for the node of this host moves its copies to others where they are needed, drains and stops it,
     sets its data and its cookie aside and masks its unit, so that it does not come back when somebody starts it. Run it
-    on another host with the same O(leaving) then, which removes it from the schema; a node that is lost can be forgotten
-    that way too.
+    on another host with the same O(leaving) then, which removes it from the schema; a node that is lost can be
+    forgotten that way too.
   - Changes of membership need every other member to run, since Mnesia changes its schema on all of them or on none.
   - Run it with C(serial=1). Two nodes that join at the same moment wait for each other.
 author:
@@ -61,8 +61,8 @@ options:
     choices: [refuse, discard]
     default: refuse
   lost:
-    description: With O(state=absent) for the node of this host, which the others have forgotten. It hands nothing over; it
-      is stopped if it runs, and what is left of it is set aside, so that it can be built anew.
+    description: With O(state=absent) for the node of this host, which the others have forgotten. It hands nothing over;
+      it is stopped if it runs, and what is left of it is set aside, so that it can be built anew.
     type: bool
     default: false
   predicted_stopped:

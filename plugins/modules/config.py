@@ -59,8 +59,8 @@ options:
     type: int
     default: 5
   readmit:
-    description: Lay the set down although the node has left its cluster (M(erlmcp.ops.cluster_member)). It then joins as
-      a new node.
+    description: Lay the set down although the node has left its cluster (M(erlmcp.ops.cluster_member)). It then joins
+      as a new node.
     type: bool
     default: false
   secrets:
@@ -97,8 +97,8 @@ set:
   returned: success
   sample: 20261124T071500Z-1f2e3d4c
 steps:
-  description: What was done, or would be done in check mode. C(adopt), C(stage), C(replace), C(unstage) and C(link <name>), or
-      C(revert).
+  description: What was done, or would be done in check mode. C(adopt), C(stage), C(replace), C(unstage) and
+      C(link <name>), or C(revert).
   type: list
   elements: str
   returned: success

@@ -50,8 +50,8 @@ options:
     default: {}
   revert:
     description:
-      - Put the node back on the release that it ran before, and the config set if that was switched too, when it does not
-        become healthy. The module fails all the same.
+      - Put the node back on the release that it ran before, and the config set if that was switched too, when it does
+        not become healthy. The module fails all the same.
     type: bool
     default: false
   start_timeout_seconds:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Joining, leaving and being forgotten: planned from every member's view, carried out, proven from every member's view."""
+"""Joining, leaving and being forgotten: planned and proven from every member's view."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ Join = fun() ->
     Do(remove, Remove),
     try
         Do(start_mnesia, fun mnesia:start/0),
-        Do(connect, fun() -> case mnesia:change_config(extra_db_nodes, [Peer]) of {{ok, [_ | _]}} -> ok; Bad -> Bad end end),
+        Do(connect, fun() -> case mnesia:change_config(extra_db_nodes, [Peer]) of
+                                 {{ok, [_ | _]}} -> ok;
+                                 Bad -> Bad
+                             end end),
         Do(schema, fun() -> mnesia:change_table_copy_type(schema, Self, disc_copies) end),
         [Do({{copy, T}}, fun() -> mnesia:add_table_copy(T, Self, K) end) || {{T, K}} <- {copies}],
         Do(load, fun() -> mnesia:wait_for_tables({tables}, {milliseconds}) end)

@@ -264,8 +264,8 @@ def _check_fit(own, peer):
 def _check_rows(own, discard):
     if own.store.rows and not discard:
         raise _refusal(
-            f"{_holds(own)} of its own, which joining would replace: set erlmcp_cluster_adopt: discard for this host to "
-            "have them set aside, or let it serve alone"
+            f"{_holds(own)} of its own, which joining would replace: set erlmcp_cluster_adopt: discard for this host "
+            "to have them set aside, or let it serve alone"
         )
 
 

@@ -39,7 +39,10 @@ _STORE = """
 """
 STORE_QUESTION = " ".join(_STORE.split())
 
-_VIEW_QUESTION = f"[{{node, node()}}, {{otp, erlang:system_info(otp_release)}}, {{connected, lists:sort(nodes())}} | {STORE_QUESTION}]"
+_VIEW_QUESTION = (
+    "[{node, node()}, {otp, erlang:system_info(otp_release)}, {connected, lists:sort(nodes())} | "
+    f"{STORE_QUESTION}]"
+)
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,8 @@ def views(node, names, timeout=10):
         "{ok, Question} = erl_parse:parse_exprs(Words), "
         "Calls = [{N, rpc:async_call(N, erl_eval, exprs, [Question, []])} "
         f"|| N <- {format_term([Atom(name) for name in names])}], "
-        f"[{{N, case rpc:nb_yield(Call, {timeout * 1000}) of {{value, {{value, V, _}}}} -> {{answer, V}}; _ -> none end}} "
-        "|| {N, Call} <- Calls]",
+        f"[{{N, case rpc:nb_yield(Call, {timeout * 1000}) of "
+        "{value, {value, V, _}} -> {answer, V}; _ -> none end} || {N, Call} <- Calls]",
         timeout=timeout * max(len(names), 1) + 5,
     )
     return {str(name): parse_view(answer[1]) for name, answer in answers if answer != "none"}

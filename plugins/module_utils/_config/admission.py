@@ -33,8 +33,8 @@ def check_admitted(config_dir, readmit):
     except FileNotFoundError:
         return
     raise OpsError(
-        f"{left['node']} has left its cluster ({left['time']}): take its host out of the inventory, or, to have it join "
-        "again as a new node, run with -e erlmcp_node_readmit=true",
+        f"{left['node']} has left its cluster ({left['time']}): take its host out of the inventory, or, to have it "
+        "join again as a new node, run with -e erlmcp_node_readmit=true",
         kind="removed",
         **left,
     )

@@ -4,12 +4,13 @@
 
 """What may differ between the config that a node runs with and the one on disk without a restart being due.
 
-The list of nodes to connect to is that: a node that joins connects to the others by itself. If it counted, adding a host
-would restart the whole cluster. The unit's ``record-start`` leaves the same text out of what it records.
+The list of nodes to connect to is that: a node that joins connects to the others by itself. If it counted, adding a
+host would restart the whole cluster. The unit's ``record-start`` leaves the same text out of what it records.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from .._erlang.node import Unreachable
@@ -42,10 +43,8 @@ def apply_live(node):
     :param node: a :class:`.._erlang.node.Node`. One that does not answer reads them when it starts.
     """
     path = format_term(f"{node.spec['config_dir']}/sys.config")
-    try:
+    with contextlib.suppress(Unreachable):
         node.evaluate(
             f"{{ok, [Sections]}} = file:consult({path}), [application:set_env(Application, cluster_nodes, Nodes) || "
             "{Application, Settings} <- Sections, is_list(Settings), {cluster_nodes, Nodes} <- Settings]"
         )
-    except Unreachable:
-        pass

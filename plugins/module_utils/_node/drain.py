@@ -41,7 +41,10 @@ class Drain:
         self.outcome = "not needed"
 
     def start(self):
-        """Drain, and wait until the sessions have ended or the time is over. Return whether there is something to undo."""
+        """Drain, and wait until the sessions have ended or the time is over.
+
+        :return: whether there is something to undo.
+        """
         if not self._call("start")[0]:
             self.outcome = "the release cannot drain"
             return False

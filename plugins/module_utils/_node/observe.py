@@ -219,7 +219,7 @@ def unhealthy_message(state, missing, not_sharing=()):
     if not_sharing and not missing:
         store = state["store"]
         problems.append(
-            f"does not share its tables with {', '.join(not_sharing)} (its schema has {', '.join(store['members'])}, of "
-            f"which it takes {', '.join(store['running']) or 'none'} for running)"
+            f"does not share its tables with {', '.join(not_sharing)} (its schema has {', '.join(store['members'])}, "
+            f"of which it takes {', '.join(store['running']) or 'none'} for running)"
         )
     return f"{state['name']} {' and '.join(problems)}"
