@@ -29,7 +29,7 @@ _STORE = """
  {tables, case code:which(mnesia) =/= non_existing andalso mnesia:system_info(is_running) of
      yes -> [{T,
          [{N, K} || K <- [disc_copies, ram_copies, disc_only_copies], N <- mnesia:table_info(T, K)],
-         mnesia:table_info(T, size),
+         case mnesia:table_info(T, size) of Rows when is_integer(Rows) -> Rows; _ -> 0 end,
          mnesia:table_info(T, where_to_read) =/= nowhere,
          {mnesia:table_info(T, attributes)},
          mnesia:table_info(T, master_nodes)}
@@ -50,7 +50,7 @@ class Table:
     """A table as the node's schema has it.
 
     :param copies: node name to ``disc_copies``, ``ram_copies`` or ``disc_only_copies``.
-    :param rows: number of rows.
+    :param rows: number of rows; 0 as long as the table is not loaded anywhere.
     :param loaded: whether the node that was asked can read it.
     :param attributes: names of the record's fields.
     :param masters: nodes that it is loaded from, whatever the others hold; empty unless set by a repair.
@@ -87,6 +87,10 @@ class Store:
     @property
     def rows(self):
         return sum(table.rows for table in self.tables.values())
+
+    def taken_for_down(self):
+        """Return the members that do not run, as this node sees it."""
+        return sorted(set(self.members) - set(self.running)) if self.state == RUNNING else []
 
     def summary(self):
         """Return what ``node_info`` reports."""

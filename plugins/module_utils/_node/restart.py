@@ -103,15 +103,15 @@ class Restart:
 
     def _revert(self, before, failure):
         """Put the node back on what it ran before, and say so in the failure that is raised."""
-        slots = [self.observer.releases]
-        if before["config"]["next"]:
-            slots.append(self.observer.configs)
-        if slots[0].state().previous is None:
+        both = {"release": self.observer.releases, "config": self.observer.configs}
+        # A run that was cut off may have switched the release before.
+        slots = [each for name, each in both.items() if before[name]["next"]] or [both["release"]]
+        if any(each.state().previous is None for each in slots):
             return failure
         self._stop()
         for each in slots:
             each.revert()
-        release = slots[0].state().current
+        release = both["release"].state().current
         try:
             self._start(before)
         except OpsError as second:
@@ -138,6 +138,9 @@ class Restart:
         connected = [name for name in others if name in before["members"]]
         if connected:
             problems += self._members_not_serving(connected)
+        if self.observer.store:
+            # Started while its tables are split, a node joins both sides and hides that they differ.
+            problems += [f"{name} is taken for down by its tables" for name in self.observer.store.taken_for_down()]
         if problems:
             raise OpsError(
                 f"{self.observer.node.name} is left running, because another member is not well: "

@@ -1,0 +1,53 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: rollback_version
+short_description: The release that the nodes of a cluster ran before
+version_added: 0.1.0
+author: erlmcp.ops contributors (@erlmcp)
+description:
+  - Refuses to choose when the nodes do not agree, as after an upgrade that was cut off.
+options:
+  _input:
+    description: Inventory name to what M(erlmcp.ops.node_info) returned.
+    type: dict
+    required: true
+  asked:
+    description: A version that the operator named. It is returned as it is.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Show where a rollback would go
+  ansible.builtin.debug:
+    msg: "{{ {'node1': node} | erlmcp.ops.rollback_version }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The version.
+  type: str
+"""
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.upgrade import rollback_version as choose
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+
+
+def rollback_version(nodes, asked=""):
+    try:
+        return choose({host: node["release"] for host, node in nodes.items()}, asked)
+    except OpsError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Offers the filter."""
+
+    def filters(self):
+        return {"rollback_version": rollback_version}
