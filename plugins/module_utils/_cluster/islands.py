@@ -133,6 +133,7 @@ def merge(found, names, dead=()):
         "silent": [host for host, info in asked.items() if info["state"] == SILENT],
         "stopped": [host for host, info in asked.items() if info["state"] == STOPPED],
         "unasked": [host for host in hosts if host not in asked],
+        "undead": [host for host in dead if names.get(host) in seen],
         "cut": [
             [host, by_name[name]]
             for host, info in asked.items()
@@ -170,6 +171,7 @@ def _island(island, nodes, asked, by_name, digests):
         for table, each in nodes[name]["tables"].items():
             if each["loaded"] and table not in tables:
                 tables[table] = digests.get(table, {}).get(name) or {"rows": each["rows"], "digest": None}
+    known = {table for name in island for table in nodes[name]["tables"]}
     changes = [asked[host]["evidence"]["last_change"] for host in hosts if host in asked]
     return {
         "nodes": island,
@@ -177,6 +179,7 @@ def _island(island, nodes, asked, by_name, digests):
         # Who repairs what another side has removed from its schema would resurrect it.
         "schema": sorted(set.intersection(*(set(nodes[name]["members"]) for name in island))),
         "tables": tables,
+        "not_loaded": sorted(known - set(tables)),
         "last_change": max((change for change in changes if change), default=None),
     }
 

@@ -63,6 +63,10 @@ def _blind(merged):
             f"{host}: the node runs and does not answer its own host. Stop it there (systemctl stop), and run again"
             for host in merged["silent"]
         ),
+        *(
+            f"{host} is named in erlmcp_cluster_dead, and its node runs and is reached: take it off the list"
+            for host in merged["undead"]
+        ),
     ]
 
 
@@ -86,6 +90,11 @@ def _not_repairable(merged, winners, losers):
         refusals.append(
             f"The network is still cut: {', '.join(cut)}. Let them reach each other's ports of epmd and distribution, "
             "and run again. Nothing was changed"
+        )
+    if winners["not_loaded"]:
+        refusals.append(
+            f"{', '.join(winners['hosts'])} cannot read {', '.join(winners['not_loaded'])}, so these rows cannot be "
+            "kept: start the node that it waits for, or choose another side"
         )
     for island in merged["islands"]:
         strangers = sorted(set(winners["nodes"]) - set(island["schema"]))

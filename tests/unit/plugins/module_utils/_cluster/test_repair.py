@@ -124,6 +124,12 @@ def test_a_host_that_was_not_asked_is_refused_unless_it_is_dead():
     assert plan(found, "h1", dead=["h3"])["refusals"] == []
 
 
+def test_a_host_that_is_said_to_be_dead_and_is_not_is_refused():
+    found = {"h1": info("n1", ["n1", "n2"], views={"n3": info("n3", ["n3"])}), "h2": SPLIT["h2"]}
+    (refusal,) = plan(found, "h1", dead=["h3"])["refusals"]
+    assert "h3 is named in erlmcp_cluster_dead, and its node runs" in refusal
+
+
 def test_a_host_that_was_not_asked_is_judged_by_those_that_reach_its_node():
     third = info("n3", ["n3"])
     found = {"h1": info("n1", ["n1", "n2"], views={"n3": third}), "h2": SPLIT["h2"], "h3": {"unreachable": True}}
@@ -168,6 +174,13 @@ def test_sides_that_have_removed_each_other_are_no_partition():
     }
     (refusal,) = plan(found, "h1")["refusals"]
     assert "do not have each other in their schemas (n3 is missing)" in refusal
+
+
+def test_a_side_that_cannot_read_its_tables_does_not_survive():
+    waiting = info("n3", ["n3"], tables={"item": {"copies": {}, "rows": None, "loaded": False, "masters": ["n1"]}})
+    (refusal,) = plan({**SPLIT, "h3": waiting}, "h3")["refusals"]
+    assert "h3 cannot read item" in refusal
+    assert plan({**SPLIT, "h3": waiting}, "h1")["refusals"] == []
 
 
 def test_masters_that_are_left_are_cleared_where_they_are_wrong():
