@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from contextlib import suppress
 
 from testlib import Mcp, ssh
@@ -62,8 +63,10 @@ class Writers:
     >>> assert not writers.failed and writers.stored > 100
     """
 
-    def __init__(self, address, clients=3):
+    def __init__(self, address, clients=3, pause=0):
+        """:param pause: seconds between two requests of a client."""
         self.address = address
+        self.pause = pause
         self.stored = 0
         self.failed = []
         self.stopped = threading.Event()
@@ -90,3 +93,4 @@ class Writers:
                     return
                 number += 1
                 self.stored += 1
+                time.sleep(self.pause)

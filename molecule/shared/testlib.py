@@ -36,6 +36,18 @@ class Hosts(dict):
             group = group["children"][name]
         super().__init__({name: variables["ansible_host"] for name, variables in group["hosts"].items()})
 
+    def part(self, directory, names):
+        """Return these of the hosts as the group ``erlmcp`` of an inventory of their own, made below ``directory``."""
+        part = type(self).__new__(type(self))
+        dict.__init__(part, {name: self[name] for name in names})
+        made = Path(directory) / "-".join(name.partition(".")[0] for name in names)
+        made.mkdir()
+        (made / "group_vars").symlink_to(Path(self.inventory).resolve() / "group_vars")
+        hosts = {name: {"ansible_host": address} for name, address in part.items()}
+        (made / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": {"erlmcp": {"hosts": hosts}}}}))
+        part.inventory = str(made)
+        return part
+
 
 @dataclass
 class Played:

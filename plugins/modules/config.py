@@ -22,6 +22,8 @@ description:
   - C(sys.config), C(vm.args) and C(env.sh) in the configuration directory become links into the current set. Files
     that were made by hand are taken over as the first current set, and kept beside the links as
     C(<name>.before-erlmcp-ops-<time>).
+  - A set that differs from the current one only in C(cluster_nodes), the names of the nodes to connect to, becomes
+    current at once, without a restart. The running node is told as well.
 author:
   - erlmcp.ops contributors (@erlmcp)
 extends_documentation_fragment:
@@ -56,6 +58,11 @@ options:
     description: How many old sets to keep besides those of the slots.
     type: int
     default: 5
+  readmit:
+    description: Lay the set down although the node has left its cluster (M(erlmcp.ops.cluster_member)). It then joins
+      as a new node.
+    type: bool
+    default: false
   secrets:
     description: Values in the files that must not appear in the diff or in messages.
     type: list
@@ -90,8 +97,8 @@ set:
   returned: success
   sample: 20261124T071500Z-1f2e3d4c
 steps:
-  description: What was done, or would be done in check mode. C(adopt), C(stage), C(unstage) and C(link <name>), or
-      C(revert).
+  description: What was done, or would be done in check mode. C(adopt), C(stage), C(replace), C(unstage) and
+      C(link <name>), or C(revert).
   type: list
   elements: str
   returned: success
@@ -142,6 +149,7 @@ def main():
             "state": {"type": "str", "choices": ["present", "reverted"], "default": "present"},
             "group": {"type": "str", "default": "erlmcp"},
             "keep": {"type": "int", "default": 5},
+            "readmit": {"type": "bool", "default": False},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
         },
         required_if=[("state", "present", ["sys_config", "vm_args", "env_sh"])],

@@ -27,6 +27,11 @@ options:
     type: list
     elements: str
     default: []
+  expect_shared_tables:
+    description: Whether the node must also share its tables (one Mnesia schema) with O(expect_members). A release
+      without Mnesia has none to share.
+    type: bool
+    default: false
   wait_seconds:
     description: How long to wait until the node is healthy and sees O(expect_members). V(0) asks once.
     type: int
@@ -108,6 +113,17 @@ distribution_error:
   description: Why the node could not be asked over distribution, or null.
   type: str
   returned: always
+store:
+  description: Mnesia of the node. Its C(state) (C(running), C(stopped) or C(absent)), the C(members) of its schema,
+    those that it takes for C(running), and the number of C(rows) of each table that is not local. C(null) when the node
+    does not answer.
+  type: dict
+  returned: always
+not_sharing:
+  description: Those of O(expect_members) with which it does not share its tables, with O(expect_shared_tables=true).
+  type: list
+  elements: str
+  returned: always
 missing_members:
   description: Those of O(expect_members) that it does not see.
   type: list
@@ -135,6 +151,7 @@ def main():
             **NODE_SPEC,
             **HEALTH_SPEC,
             "expect_members": {"type": "list", "elements": "str", "default": []},
+            "expect_shared_tables": {"type": "bool", "default": False},
             "wait_seconds": {"type": "int", "default": 0},
             "assert_healthy": {"type": "bool", "default": False},
             "predicted_next": {"type": "dict", "default": {}},

@@ -14,6 +14,7 @@ description:
   - Otherwise refuses to take the node down while another member is not well, drains it, stops it, switches to the
     release and the config set that wait in the slot C(next), starts it, and waits until it is healthy and sees again
     the members it saw before.
+  - A module that an interrupted run left at work on the host is waited for.
   - Run it with C(serial=1) and C(any_errors_fatal=true), so that a node that fails stops the roll.
 author:
   - erlmcp.ops contributors (@erlmcp)
@@ -21,6 +22,7 @@ extends_documentation_fragment:
   - erlmcp.ops.attributes
   - erlmcp.ops.node
   - erlmcp.ops.health
+  - erlmcp.ops.drain
 options:
   members:
     description: Node names of the whole cluster, for the gate.
@@ -33,7 +35,7 @@ options:
     default: erlmcp
   gate:
     description: Refuse to stop a healthy node while another one of O(members) is not connected or does not run
-      O(application).
+      O(application), or while no other node that runs has a copy of a table that they share.
     type: bool
     default: true
   reasons:
@@ -46,24 +48,12 @@ options:
       C(next), with the keys C(release) and C(config), each a name or null. A slot without a key is read.
     type: dict
     default: {}
-  drain:
-    description: How to drain the node before the stop. A release that lacks the functions is stopped without.
-    type: dict
-    default: {}
-    suboptions:
-      start:
-        description: Function that starts draining, like C(erlmcp_admin:drain/0).
-        type: str
-      undo:
-        description: Function that takes it back when the stop fails.
-        type: str
-      count:
-        description: Function that counts the open sessions; draining is over when it returns 0.
-        type: str
-      timeout_seconds:
-        description: How long sessions may take to end.
-        type: int
-        default: 30
+  revert:
+    description:
+      - Put the node back on the release that it ran before, and the config set if that was switched too, when it does
+        not become healthy. The module fails all the same.
+    type: bool
+    default: false
   start_timeout_seconds:
     description: How long the node may take to become healthy and rejoin.
     type: int
@@ -116,6 +106,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.node_spec import NODE_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.drain import DRAIN_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.health import HEALTH_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.restart import node_restart
 
@@ -125,21 +116,13 @@ def main():
         argument_spec={
             **NODE_SPEC,
             **HEALTH_SPEC,
+            **DRAIN_SPEC,
             "members": {"type": "list", "elements": "str", "default": []},
             "application": {"type": "str", "default": "erlmcp"},
             "gate": {"type": "bool", "default": True},
             "reasons": {"type": "list", "elements": "str", "default": []},
             "predicted_next": {"type": "dict", "default": {}},
-            "drain": {
-                "type": "dict",
-                "default": {},
-                "options": {
-                    "start": {"type": "str"},
-                    "undo": {"type": "str"},
-                    "count": {"type": "str"},
-                    "timeout_seconds": {"type": "int", "default": 30},
-                },
-            },
+            "revert": {"type": "bool", "default": False},
             "start_timeout_seconds": {"type": "int", "default": 120},
             "stop_timeout_seconds": {"type": "int", "default": 90},
         },

@@ -86,7 +86,7 @@ def backup(module, runner):
     steps = plan(options["method"], job.running, job.seen)
     result = {"changed": True, "steps": steps, "method": options["method"], "diff": _diff(options, steps)}
     if module.check_mode:
-        Lock.look(options["run_dir"], options["service"])
+        Lock.wait_until_free(options["run_dir"], options["service"])
         return result
     with Lock(options["run_dir"], options["service"], "backup"), in_background():
         return {**result, **job.run()}

@@ -48,7 +48,7 @@ def restore_drill(module, runner):
     ]
     result = {"changed": True, "archive": backup.path, "steps": steps}
     if module.check_mode:
-        Lock.look(options["run_dir"], options["service"])
+        Lock.wait_until_free(options["run_dir"], options["service"])
         return result
     with Lock(options["run_dir"], options["service"], "drill"):
         drilled = Drill(options, runner).run(backup)

@@ -6,122 +6,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import fcntl
-import json
-import os
-import platform
-import time
-
-from .._core.errors import OpsError
+from .._core import lock
 from .progress import progress_path
 
-# A look in check mode holds the lock for an instant, and the record is written an instant after the lock is had.
-_PATIENCE_SECONDS = 0.5
-_RETRY_SECONDS = 0.05
 
-
-class Lock:
-    """Context manager; the kernel takes the lock back from a process that was killed.
-
-    While it is held, there is a file for :class:`.progress.Progress`.
-
-    :param run_dir: directory that does not outlive a boot; made when missing.
-    :param service: what is locked.
-    :param what: what the holder does, for those who are refused.
-    """
+class Lock(lock.Lock):
+    """While it is held, there is a file for :class:`.progress.Progress`."""
 
     def __init__(self, run_dir, service, what):
-        self.path = _path(run_dir, service)
-        self.service = service
-        self.what = what
-        self.progress = progress_path(run_dir, service)
-        self._descriptor = None
-
-    def __enter__(self):
-        try:
-            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            _acquire(self._descriptor, fcntl.LOCK_EX, self.service)
-            self._record()
-        except BaseException as error:
-            self._close()
-            if not isinstance(error, OSError):
-                raise
-            raise OpsError(
-                f"the lock {self.path} on host {platform.node()} cannot be had: {error.strerror} ({error.filename})",
-                kind="locked",
-            ) from error
-        return self
-
-    def _record(self):
-        record = {"what": self.what, "pid": os.getpid(), "since": _now()}
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(record).encode(), 0)
-        with open(self.progress, "wb"):
-            pass
-
-    def _close(self):
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def __exit__(self, *_exception):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.progress)
-        # The file stays: whoever waits for it would else lock one that has no name.
-        os.ftruncate(self._descriptor, 0)
-        self._close()
-
-    @staticmethod
-    def look(run_dir, service):
-        """Do nothing, or tell who holds the lock; for check mode, so nothing is made.
-
-        :raises OpsError: when it is held.
-        """
-        try:
-            descriptor = os.open(_path(run_dir, service), os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return
-        try:
-            _acquire(descriptor, fcntl.LOCK_SH, service)
-        finally:
-            os.close(descriptor)
-
-
-def _path(run_dir, service):
-    return os.path.join(run_dir, f"{service}.lock")
-
-
-def _acquire(descriptor, operation, service):
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            return fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-        except BlockingIOError as busy:
-            if time.monotonic() >= deadline:
-                holder = _holder(descriptor)
-                raise OpsError(
-                    f"{_told(holder)} of {service} on host {platform.node()} is at work: try again when it has ended",
-                    kind="locked",
-                    holder=holder,
-                ) from busy
-        time.sleep(_RETRY_SECONDS)
-
-
-def _holder(descriptor):
-    try:
-        return json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:
-        return None
-
-
-def _told(holder):
-    if holder is None:
-        return "another run"
-    return f"a {holder['what']} (process {holder['pid']}, since {holder['since']})"
-
-
-def _now():
-    return f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+        super().__init__(run_dir, service, what, companion=progress_path(run_dir, service))

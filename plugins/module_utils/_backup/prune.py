@@ -67,7 +67,7 @@ def backup_prune(module, runner):
     _check(options)
     prune = Prune(options)
     if module.check_mode:
-        Lock.look(options["run_dir"], options["service"])
+        Lock.wait_until_free(options["run_dir"], options["service"])
         return prune.plan().result()
     with Lock(options["run_dir"], options["service"], "prune"):
         plan = prune.plan()

@@ -64,7 +64,7 @@ def restore(module, runner):
     archive = job.backup.path if job.backup else None
     result = {"changed": bool(steps), "steps": steps, "archive": archive, "diff": _diff(job.node_name, steps)}
     if module.check_mode:
-        Lock.look(options["run_dir"], options["service"])
+        Lock.wait_until_free(options["run_dir"], options["service"])
         if back is None:
             job.check_in_place()
         return result

@@ -36,7 +36,7 @@ def backup_verify(module, runner):
         backups = [backup for backup in backups if backup.host == options["host"]]
     verify = Verify(options, runner, store)
     if module.check_mode:
-        Lock.look(options["run_dir"], options["service"])
+        Lock.wait_until_free(options["run_dir"], options["service"])
         results = [verify.one(backup, mark=False) for backup in backups]
     else:
         with Lock(options["run_dir"], options["service"], "verify"):

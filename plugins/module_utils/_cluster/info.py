@@ -12,6 +12,7 @@ import time
 
 from .._core.errors import OpsError
 from .._erlang.node import Node, Unreachable
+from .._node.exclusion import wait_for_others
 from .._node.unit import Unit
 from .digest import take_digests
 from .islands import DOWN, SILENT, find_islands, find_problems, find_splits, is_complete
@@ -34,6 +35,7 @@ def cluster_info(module, runner):
     options = module.params
     node = Node(options["node"], runner)
     unit = Unit(options["node"]["service"], runner)
+    wait_for_others(options["node"])
     started = time.monotonic()
     while True:
         info = look(node, unit, options["members"])

@@ -171,7 +171,12 @@ def _island(island, nodes, asked, by_name, digests):
         for table, each in nodes[name]["tables"].items():
             if each["loaded"] and table not in tables:
                 tables[table] = digests.get(table, {}).get(name) or {"rows": each["rows"], "digest": None}
-    known = {table for name in island for table in nodes[name]["tables"]}
+    held = {
+        table
+        for name in island
+        for table, each in nodes[name]["tables"].items()
+        if any(node in island for node in each["copies"])
+    }
     changes = [asked[host]["evidence"]["last_change"] for host in hosts if host in asked]
     return {
         "nodes": island,
@@ -179,7 +184,7 @@ def _island(island, nodes, asked, by_name, digests):
         # Who repairs what another side has removed from its schema would resurrect it.
         "schema": sorted(set.intersection(*(set(nodes[name]["members"]) for name in island))),
         "tables": tables,
-        "not_loaded": sorted(known - set(tables)),
+        "not_loaded": sorted(held - set(tables)),
         "last_change": max((change for change in changes if change), default=None),
     }
 

@@ -17,6 +17,7 @@ from .._backup.offline import Offline
 from .._core.errors import OpsError
 from .._erlang.node import Node
 from .._erlang.terms import Atom, format_term
+from .._node.exclusion import node_lock
 from .._node.unit import Unit
 
 _READ = """
@@ -44,20 +45,68 @@ class StoppedTables(Offline):
 
 def cluster_masters(module, runner):
     """The module ``cluster_masters``."""
-    options = module.params
-    node = Node(options["node"], runner)
-    running = Unit(options["node"]["service"], runner).state().running
-    masters = sorted(options["masters"])
-    current = read(node) if running else None
-    wrong = None if current is None else plan(current, masters)
-    result = {"changed": wrong is None or bool(wrong), "running": running, "diff": _diff(node.name, wrong, masters)}
-    if module.check_mode or not result["changed"]:
+    change = Change(module.params, runner)
+    if module.check_mode:
+        return change.look()
+    with node_lock(module.params["node"], "change of the master nodes"):
+        result = change.look()
+        if result["changed"]:
+            change.apply()
         return result
-    if running:
-        _set_running(node, masters)
-    else:
-        _set_stopped(options, runner, node, masters)
-    return result
+
+
+class Change:
+    """What is to be set on one node.
+
+    :param options: the options of the module.
+    :param runner: a :class:`Runner`.
+    """
+
+    def __init__(self, options, runner):
+        self.options = options
+        self.runner = runner
+        self.node = Node(options["node"], runner)
+        self.masters = sorted(options["masters"])
+        self.running = False
+
+    def look(self):
+        """See whether something is to be set; what a node that does not run has cannot be read."""
+        self.running = Unit(self.options["node"]["service"], self.runner).state().running
+        current = read(self.node) if self.running else None
+        tables = ["every table"] if current is None else sorted(plan(current, self.masters))
+        return {"changed": bool(tables), "running": self.running, "diff": self._diff(tables)}
+
+    def apply(self):
+        if self.running:
+            self._set_running()
+        else:
+            self._set_stopped()
+
+    def _set_running(self):
+        answer = self.node.evaluate(_set(self.masters))
+        current = read(self.node)
+        if answer != "ok" or (current is not None and plan(current, self.masters)):
+            raise OpsError(
+                f"{self.node.name} did not take {', '.join(self.masters) or 'no node'} for master: {answer}",
+                kind="masters",
+            )
+
+    def _set_stopped(self):
+        data_dir = os.path.realpath(self.options["data_dir"])
+        directory = mnesia_directory(data_dir)
+        if directory is None:
+            raise OpsError(
+                f"{self.node.name} does not run, and no Mnesia schema is below {data_dir}: set erlmcp_data_dir",
+                kind="masters",
+            )
+        stopped = StoppedTables(self.options["node"], self.runner)
+        stopped.set_masters(os.path.join(data_dir, directory), self.node.name, self.masters)
+
+    def _diff(self, tables):
+        if not tables:
+            return {}
+        source = f"from {', '.join(self.masters)} only" if self.masters else "from whoever has them"
+        return {"before": "", "after": f"{self.node.name} loads {', '.join(tables)} {source} at its next start\n"}
 
 
 def read(node):
@@ -78,30 +127,5 @@ def plan(current, masters):
     return {table: wanted[table] for table, (now, _copies) in current.items() if now != wanted[table]}
 
 
-def _set_running(node, masters):
-    answer = node.evaluate(_set(masters))
-    current = read(node)
-    if answer != "ok" or (current is not None and plan(current, masters)):
-        raise OpsError(f"{node.name} did not take {masters or 'no'} master nodes: {answer}", kind="masters")
-
-
-def _set_stopped(options, runner, node, masters):
-    data_dir = os.path.realpath(options["data_dir"])
-    directory = mnesia_directory(data_dir)
-    if directory is None:
-        raise OpsError(
-            f"{node.name} does not run, and no Mnesia schema is below {data_dir}: set erlmcp_data_dir", kind="masters"
-        )
-    StoppedTables(options["node"], runner).set_masters(os.path.join(data_dir, directory), node.name, masters)
-
-
 def _set(masters):
     return f"mnesia:set_master_nodes({format_term([Atom(name) for name in masters])})"
-
-
-def _diff(name, wrong, masters):
-    if wrong == {}:
-        return {}
-    tables = "every table" if wrong is None else ", ".join(sorted(wrong))
-    source = f"from {', '.join(masters)} only" if masters else "from whoever has them"
-    return {"before": "", "after": f"{name} loads {tables} {source} at its next start\n"}

@@ -40,7 +40,8 @@ _STORE = """
 STORE_QUESTION = " ".join(_STORE.split())
 
 _VIEW_QUESTION = (
-    f"[{{node, node()}}, {{otp, erlang:system_info(otp_release)}}, {{connected, lists:sort(nodes())}} | {STORE_QUESTION}]"
+    "[{node, node()}, {otp, erlang:system_info(otp_release)}, {connected, lists:sort(nodes())} | "
+    f"{STORE_QUESTION}]"
 )
 
 
@@ -60,6 +61,10 @@ class Table:
     loaded: bool = True
     attributes: tuple = ()
     masters: tuple = ()
+
+    def runs_besides(self, name, store):
+        """Whether a node other than ``name`` has a copy and runs, as the node that was asked sees it."""
+        return any(node in store.running for node in self.copies if node != name)
 
 
 @dataclass(frozen=True)
@@ -158,8 +163,8 @@ def views(node, names, timeout=10):
         "{ok, Question} = erl_parse:parse_exprs(Words), "
         "Calls = [{N, rpc:async_call(N, erl_eval, exprs, [Question, []])} "
         f"|| N <- {format_term([Atom(name) for name in names])}], "
-        f"[{{N, case rpc:nb_yield(Call, {timeout * 1000}) of {{value, {{value, V, _}}}} -> {{answer, V}}; _ -> none end}} "
-        "|| {N, Call} <- Calls]",
+        f"[{{N, case rpc:nb_yield(Call, {timeout * 1000}) of "
+        "{value, {value, V, _}} -> {answer, V}; _ -> none end} || {N, Call} <- Calls]",
         timeout=timeout * max(len(names), 1) + 5,
     )
     return {str(name): parse_view(answer[1]) for name, answer in answers if answer != "none"}

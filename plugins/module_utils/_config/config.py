@@ -12,8 +12,11 @@ import os
 from dataclasses import replace
 
 from .._core.errors import OpsError
+from .._erlang.node import Node
+from .admission import admit, check_admitted
 from .diff import diffs, secret_forms
 from .erts import release_waits
+from .live import apply_live
 from .plan import plan, set_name
 from .store import Store
 from .validate import validate
@@ -31,11 +34,12 @@ def config(module, runner):
         "vm.args": params["vm_args"].encode("utf-8"),
         "env.sh": params["env_sh"].encode("utf-8"),
     }
+    check_admitted(node["config_dir"], params["readmit"])
     store = Store(node["config_dir"], _gid(params["group"], module.check_mode))
     observed = store.observe()
     todo = plan(wanted, observed)
     # A release that waits may bring another Erlang, which has to accept the old config too.
-    validated = (todo.stage or release_waits(node)) and validate(
+    validated = (todo.stage or todo.replace or release_waits(node)) and validate(
         wanted, node, runner, forms, may_lack_host=module.check_mode
     )
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -44,10 +48,15 @@ def config(module, runner):
         slots = replace(slots, current=_new_name(store, todo.adopted, now))
     if todo.stage:
         slots = replace(slots, next=_new_name(store, wanted, now))
+    if todo.replace:
+        slots = replace(slots, current=_new_name(store, wanted, now))
     if todo.unstage:
         slots = replace(slots, next=None)
     if not module.check_mode:
         _apply(store, todo, wanted, slots, params["keep"], now)
+        admit(node["config_dir"])
+        if todo.replace:
+            apply_live(Node(node, runner))
     return {
         "changed": bool(todo.steps),
         "steps": todo.steps,
@@ -69,11 +78,14 @@ def _apply(store, todo, wanted, slots, keep, now):
     if todo.stage:
         store.add(slots.next, wanted)
         store.slots.stage(slots.next)
+    if todo.replace:
+        store.add(slots.current, wanted)
+        store.adopt(slots.current)
     if todo.unstage:
         store.slots.unstage()
     for name in todo.links:
         store.link(name, f"{now:%Y%m%dT%H%M%SZ}")
-    if todo.stage:
+    if todo.stage or todo.replace:
         store.prune(keep)
 
 

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from .._core.slots import SlotState
+from .live import same_but_live
 
 FILES = ("sys.config", "vm.args", "env.sh")
 
@@ -47,6 +48,7 @@ class Plan:
     :param adopted: the hand-made files that become the current set, so that a crash before the restart, or a
         rollback, finds what runs now; ``None`` when there is nothing to adopt.
     :param stage: lay down the wanted set and let it wait in ``next``.
+    :param replace: make the wanted set current at once, because it differs from the current one in live settings only.
     :param unstage: forget what waits in ``next``, because the wanted set is current.
     :param links: names to link into ``current``.
     :param before: the files that would have run from the next restart on, for the diff.
@@ -54,6 +56,7 @@ class Plan:
 
     adopted: dict | None
     stage: bool
+    replace: bool
     unstage: bool
     links: tuple
     before: dict
@@ -64,7 +67,7 @@ class Plan:
 
     @property
     def steps(self):
-        steps = [step for step in ("adopt", "stage", "unstage") if getattr(self, step)]
+        steps = [step for step in ("adopt", "stage", "replace", "unstage") if getattr(self, step)]
         return [*steps, *(f"link {name}" for name in self.links)]
 
 
@@ -82,10 +85,12 @@ def plan(wanted, observed):
     is_current = current is not None and current.holds(wanted)
     waits = waiting is not None and waiting.holds(wanted)
     before = waiting or current
+    replace = not is_current and current is not None and current.intact and same_but_live(current.files, wanted)
     return Plan(
         adopted=adopted,
-        stage=not is_current and not waits,
-        unstage=is_current and waiting is not None,
+        stage=not is_current and not waits and not replace,
+        replace=replace,
+        unstage=(is_current or replace) and waiting is not None,
         links=tuple(observed.unlinked),
         before=before.files if before else dict.fromkeys(FILES),
     )

@@ -82,6 +82,16 @@ class Slots:
         os.rename(os.path.join(self.root, "next"), os.path.join(self.root, "current"))
         sync_directory(self.root)
 
+    def revert(self):
+        """Make ``previous`` current again, and forget what was tried. Without a ``previous`` nothing changes."""
+        state = self.state()
+        if state.previous is None:
+            return
+        self.unstage()
+        self._link("current", state.previous)
+        os.unlink(os.path.join(self.root, "previous"))
+        sync_directory(self.root)
+
     def _read(self, link):
         try:
             return os.path.basename(os.readlink(os.path.join(self.root, link)))

@@ -12,9 +12,12 @@ import os
 import time
 from dataclasses import replace
 
+from .._cluster.view import ABSENT, STORE_QUESTION, parse_store
+from .._config.live import without_live
 from .._core.errors import OpsError
 from .._core.slots import Slots
 from .._erlang.node import Node, Unreachable, function_name
+from .exclusion import wait_for_others
 from .health import Answer, ask_http, judge
 from .unit import Unit
 
@@ -23,18 +26,19 @@ _RESTARTS_THAT_MEAN_FAILURE = 3
 
 CONFIG_FILES = ("sys.config", "vm.args", "env.sh")
 
-_FIGURES = """
-{Total, Processes} = {erlang:memory(total), erlang:memory(processes)},
-[{node, node()},
- {otp, erlang:system_info(otp_release)},
- {erts, erlang:system_info(version)},
- {uptime_seconds, element(1, erlang:statistics(wall_clock)) div 1000},
- {memory_bytes, Total}, {memory_processes_bytes, Processes},
- {processes, erlang:system_info(process_count)}, {process_limit, erlang:system_info(process_limit)},
- {ports, erlang:system_info(port_count)}, {port_limit, erlang:system_info(port_limit)},
- {schedulers, erlang:system_info(schedulers_online)}, {run_queue, erlang:statistics(run_queue)},
- {applications, [{A, V} || {A, _, V} <- application:which_applications()]},
- {members, lists:sort([node() | nodes()])}]
+_FIGURES = f"""
+{{Total, Processes}} = {{erlang:memory(total), erlang:memory(processes)}},
+[{{node, node()}},
+ {{otp, erlang:system_info(otp_release)}},
+ {{erts, erlang:system_info(version)}},
+ {{uptime_seconds, element(1, erlang:statistics(wall_clock)) div 1000}},
+ {{memory_bytes, Total}}, {{memory_processes_bytes, Processes}},
+ {{processes, erlang:system_info(process_count)}}, {{process_limit, erlang:system_info(process_limit)}},
+ {{ports, erlang:system_info(port_count)}}, {{port_limit, erlang:system_info(port_limit)}},
+ {{schedulers, erlang:system_info(schedulers_online)}}, {{run_queue, erlang:statistics(run_queue)}},
+ {{applications, [{{A, V}} || {{A, _, V}} <- application:which_applications()]}},
+ {{members, lists:sort([node() | nodes()])}},
+ {{store, {STORE_QUESTION}}}]
 """
 
 
@@ -56,6 +60,8 @@ class Observer:
         self.unit = Unit(spec["service"], runner)
         self.releases = Slots(spec["install_dir"], "releases")
         self.configs = Slots(spec["config_dir"], "sets")
+        # The :class:`.._cluster.view.Store` that the node had when it was last asked, ``None`` when it did not answer.
+        self.store = None
 
     def observe(self, connections_function=None):
         """Return the node's state as the dict that ``node_info`` documents."""
@@ -86,6 +92,7 @@ class Observer:
             "health": health,
             "figures": figures,
             "members": sorted(figures.get("members", [])),
+            "store": self.store.summary() if self.store else None,
             "distribution_error": silence,
             "restart_required": self._reasons(unit, releases, configs, running_release),
         }
@@ -110,6 +117,7 @@ class Observer:
         return unit["active"] == "failed" or unit["automatic_restarts"] >= _RESTARTS_THAT_MEAN_FAILURE
 
     def _ask(self, unit):
+        self.store = None
         if not unit.running:
             process = Answer("process", "absent", f"{self.unit.name} is {unit.active} ({unit.sub})")
             return {}, judge([process], self.health_options["required_level"]), process.detail
@@ -117,6 +125,7 @@ class Observer:
         figures, silence = {}, None
         try:
             figures = dict(self.node.evaluate(_FIGURES.strip()))
+            self.store = parse_store(figures.pop("store"))
             figures["applications"] = {str(name): version for name, version in figures["applications"]}
             answers.append(Answer("ping", "ok", f"{self.node.name} answers over distribution"))
         except Unreachable as error:
@@ -143,14 +152,14 @@ class Observer:
         return [reason for reason, is_changed in changed.items() if is_changed]
 
     def config_digest(self):
-        """SHA-256 over the config set a start would use; the unit records the same when it starts."""
-        digest = hashlib.sha256()
+        """SHA-256 over the config set a start would use, less its live settings; the unit records the same."""
+        content = b""
         for name in CONFIG_FILES:
             path = os.path.join(self.spec["config_dir"], name)
             if os.path.exists(path):
                 with open(path, "rb") as stream:
-                    digest.update(stream.read())
-        return digest.hexdigest()
+                    content += stream.read()
+        return hashlib.sha256(without_live(content)).hexdigest()
 
     def _recorded(self, name):
         try:
@@ -165,27 +174,41 @@ def members_missing(state, expected):
     return sorted(set(expected) - set(state["members"]))
 
 
+def sharing_missing(state, expected):
+    """Names in ``expected`` with which this node does not share its tables; none where the release has no Mnesia."""
+    store = state["store"]
+    if store is None or store["state"] == ABSENT or len(expected) < 2:
+        return []
+    return sorted(set(expected) - set(store["running"]))
+
+
 def node_info(module, runner):
     """The module ``node_info``."""
     options = module.params
     if options["connections_function"]:
         function_name(options["connections_function"])
+    wait_for_others(options["node"])
     observer = Observer(options["node"], options["health"], runner, options["predicted_next"])
     expected = options["expect_members"]
+    sharing = expected if options["expect_shared_tables"] else []
 
     def good(state):
-        return state["health"]["healthy"] and not members_missing(state, expected)
+        return (
+            state["health"]["healthy"] and not members_missing(state, expected) and not sharing_missing(state, sharing)
+        )
 
     state = observer.observe_until(good, options["wait_seconds"], connections_function=options["connections_function"])
-    missing = members_missing(state, expected)
+    missing, not_sharing = members_missing(state, expected), sharing_missing(state, sharing)
     if options["assert_healthy"] and not good(state):
         raise OpsError(
-            unhealthy_message(state, missing), kind="health", state=json.loads(json.dumps(state, default=str))
+            unhealthy_message(state, missing, not_sharing),
+            kind="health",
+            state=json.loads(json.dumps(state, default=str)),
         )
-    return {"changed": False, "missing_members": missing, **state}
+    return {"changed": False, "missing_members": missing, "not_sharing": not_sharing, **state}
 
 
-def unhealthy_message(state, missing):
+def unhealthy_message(state, missing, not_sharing=()):
     """Say what is wrong with a node in one sentence."""
     problems = []
     if not state["health"]["healthy"]:
@@ -193,4 +216,10 @@ def unhealthy_message(state, missing):
     if missing:
         seen = state["distribution_error"] or f"it sees {', '.join(state['members'])}"
         problems.append(f"does not see {', '.join(missing)} ({seen})")
+    if not_sharing and not missing:
+        store = state["store"]
+        problems.append(
+            f"does not share its tables with {', '.join(not_sharing)} (its schema has {', '.join(store['members'])}, "
+            f"of which it takes {', '.join(store['running']) or 'none'} for running)"
+        )
     return f"{state['name']} {' and '.join(problems)}"

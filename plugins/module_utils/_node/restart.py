@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 
 from .._core.errors import OpsError
-from .._erlang.node import Unreachable, function_name
 from .._erlang.terms import Atom, format_term
+from .drain import Drain
+from .exclusion import node_lock
 from .observe import Observer, members_missing, unhealthy_message
 
 
@@ -41,28 +42,40 @@ def plan(state, forced_reasons=()):
 def node_restart(module, runner):
     """The module ``node_restart``."""
     options = module.params
-    for name in ("start", "undo", "count"):
-        if options["drain"][name]:
-            function_name(options["drain"][name])
     observer = Observer(options["node"], options["health"], runner, options["predicted_next"])
+    restart = Restart(observer, options)
     before = observer.observe()
     reasons, steps = plan(before, options["reasons"])
-    result = {"changed": bool(steps), "reasons": reasons, "steps": steps, "diff": _diff(before, reasons, steps)}
     if module.check_mode or not steps:
-        return result
-    started = time.monotonic()
-    restart = Restart(observer, options)
-    state = restart.apply(before)
-    return {**result, "drained": restart.drained, "seconds": round(time.monotonic() - started, 1), "state": state}
+        return _result(before, reasons, steps)
+    with node_lock(options["node"], "restart"):
+        # What was true before the lock was had may have been changed by a run whose controller was killed.
+        before = observer.observe()
+        reasons, steps = plan(before, options["reasons"])
+        result = _result(before, reasons, steps)
+        if not steps:
+            return result
+        started = time.monotonic()
+        state = restart.apply(before)
+    seconds = round(time.monotonic() - started, 1)
+    return {**result, "drained": restart.drain.outcome, "seconds": seconds, "state": state}
+
+
+def _result(before, reasons, steps):
+    return {"changed": bool(steps), "reasons": reasons, "steps": steps, "diff": _diff(before, reasons, steps)}
 
 
 class Restart:
-    """Carries out a restart that was planned."""
+    """Carries out a restart that was planned.
+
+    :param observer: an :class:`.observe.Observer`.
+    :param options: the options of the module ``node_restart``.
+    """
 
     def __init__(self, observer, options):
         self.observer = observer
         self.options = options
-        self.drained = "not needed"
+        self.drain = Drain(observer.node, options["drain"])
         self.started = None
 
     def apply(self, before):
@@ -70,14 +83,48 @@ class Restart:
         if before["running"]:
             if before["health"]["healthy"]:
                 self._check_members(before)
+                self._check_copies(before)
                 self._drain_and_stop()
             else:
                 self._stop()
         self.observer.releases.activate()
         self.observer.configs.activate()
+        try:
+            return self._start(before)
+        except OpsError as failure:
+            if not self.options["revert"]:
+                raise
+            raise self._revert(before, failure) from failure
+
+    def _start(self, before):
         self.started = time.time()
         self.observer.unit.start(self.options["start_timeout_seconds"])
-        return self._wait(set(before["members"]) - {self.observer.node.name})
+        return self._wait(before)
+
+    def _revert(self, before, failure):
+        """Put the node back on what it ran before, and say so in the failure that is raised."""
+        slots = [self.observer.releases]
+        if before["config"]["next"]:
+            slots.append(self.observer.configs)
+        if slots[0].state().previous is None:
+            return failure
+        self._stop()
+        for each in slots:
+            each.revert()
+        release = slots[0].state().current
+        try:
+            self._start(before)
+        except OpsError as second:
+            return OpsError(
+                f"{failure} It was put back on release {release}, with which it does not serve either: {second}",
+                kind="health",
+                **failure.details,
+            )
+        return OpsError(
+            f"{failure} The node was put back on release {release} and serves again.",
+            kind="reverted",
+            **failure.details,
+        )
 
     def _check_members(self, before):
         """Refuse to take down a second node.
@@ -115,55 +162,46 @@ class Restart:
             if serving is not True
         ]
 
+    def _check_copies(self, before):
+        """Refuse to take down the only running copy of a table that the nodes share."""
+        store = self.observer.store
+        if not self.options["gate"] or store is None or len(store.members) < 2:
+            return
+        name = self.observer.node.name
+        last = sorted(
+            table for table, each in store.tables.items() if name in each.copies and not each.runs_besides(name, store)
+        )
+        if last:
+            raise OpsError(
+                f"{name} is left running, because no other node that runs has a copy of {', '.join(last)}. Give them "
+                "another copy (erlmcp_cluster_copies), or take the risk with erlmcp_cluster_restart_gate: false",
+                kind="gate",
+                tables=last,
+            )
+
     def _drain_and_stop(self):
-        draining = self._drain()
+        draining = self.drain.start()
         try:
             self._stop()
         except BaseException:
             if draining:
-                self._call(self.options["drain"]["undo"])
+                self.drain.undo()
             raise
 
     def _stop(self):
         self.observer.unit.stop(self.options["stop_timeout_seconds"])
 
-    def _drain(self):
-        drain = self.options["drain"]
-        if not drain["start"] or not self._call(drain["start"])[0]:
-            self.drained = "the release cannot drain"
-            return False
-        try:
-            deadline = time.monotonic() + drain["timeout_seconds"]
-            while True:
-                called, count = self._call(drain["count"]) if drain["count"] else (False, None)
-                if not called or count == 0:
-                    self.drained = "no session was open" if called else "sessions cannot be counted"
-                    return True
-                if time.monotonic() >= deadline:
-                    self.drained = f"{count} sessions were still open after {drain['timeout_seconds']} s"
-                    return True
-                time.sleep(0.2)
-        except BaseException:
-            self._call(drain["undo"])
-            raise
-
-    def _call(self, function):
-        if not function:
-            return False, None
-        try:
-            return self.observer.node.call_if_exported(function)
-        except Unreachable:
-            return False, None
-
-    def _wait(self, members_before):
-        """Wait until the node is healthy and sees again the members it saw before the stop."""
+    def _wait(self, before):
+        """Wait until the node is healthy, and sees again, and shares tables again with, whom it did before the stop."""
         deadline = time.monotonic() + self.options["start_timeout_seconds"]
+        members_before = set(before["members"]) - {self.observer.node.name}
+        sharing_before = set(before["store"]["running"]) if before["store"] else set()
         while True:
             state = self.observer.observe()
             missing = members_missing(state, members_before)
             if state["health"]["healthy"]:
                 self._connect(state)
-                if not missing:
+                if not missing and sharing_before <= set((state["store"] or {"running": []})["running"]):
                     return state
             gave_up = self.observer.gave_up(state)
             if gave_up or time.monotonic() >= deadline:
@@ -182,7 +220,11 @@ class Restart:
         waited = f"{restarts} automatic restarts" if gave_up else f"{self.options['start_timeout_seconds']} s"
         journal = self.observer.unit.journal(self.started)
         previous = state["config"]["previous"]
-        way_back = f" The previous config {previous} is kept: run the playbook revert_config." if previous else ""
+        way_back = (
+            f" The previous config {previous} is kept: run the playbook revert_config."
+            if previous and not self.options["revert"]
+            else ""
+        )
         return OpsError(
             f"{unhealthy_message(state, missing)} (after {waited}). The roll stops here: "
             "nodes whose turn had not come keep what they ran."

@@ -61,7 +61,7 @@ children(_Variant) ->
         ++ http(env(http_port), env(metrics_port)).
 
 cluster(true) ->
-    [#{id => erlmcp_cluster, start => {erlmcp_cluster, start_link, [env(cluster_nodes)]}}];
+    [#{id => erlmcp_cluster, start => {erlmcp_cluster, start_link, []}}];
 cluster(_) ->
     [].
 

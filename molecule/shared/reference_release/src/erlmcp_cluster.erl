@@ -6,24 +6,24 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/1]).
+-export([start_link/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(RETRY_MS, 1000).
 
--record(state, {nodes :: [node()],
-                attempts = #{} :: #{reference() => node()}}).
+-record(state, {attempts = #{} :: #{reference() => node()}}).
 
-%% @doc Start connecting to the nodes, this one excepted, again and again.
--spec start_link([node()]) -> {ok, pid()} | {error, term()}.
-start_link(Nodes) ->
-    gen_server:start_link({local, ?MODULE}, ?MODULE, Nodes, []).
+%% @doc Start connecting to the nodes, this one excepted, again and again. The
+%% setting is read each time, so it may change while the application runs.
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
--spec init([node()]) -> {ok, #state{}}.
-init(Nodes) ->
+-spec init([]) -> {ok, #state{}}.
+init([]) ->
     ok = net_kernel:monitor_nodes(true),
     self() ! connect,
-    {ok, #state{nodes = lists:delete(node(), Nodes)}}.
+    {ok, #state{}}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
 handle_call(_Request, _From, State) ->
@@ -34,16 +34,19 @@ handle_cast(_Message, State) ->
     {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
-handle_info(connect, #state{nodes = Nodes, attempts = Attempts} = State) ->
+handle_info(connect, #state{attempts = Attempts} = State) ->
     erlang:send_after(?RETRY_MS, self(), connect),
-    Missing = (Nodes -- nodes()) -- maps:values(Attempts),
+    Missing = (others() -- nodes()) -- maps:values(Attempts),
     {noreply, State#state{attempts = maps:merge(Attempts, maps:from_list(attempt(Missing)))}};
 handle_info({'DOWN', Ref, process, _Pid, _Reason}, #state{attempts = Attempts} = State) ->
     {noreply, State#state{attempts = maps:remove(Ref, Attempts)}};
-handle_info({Event, Node}, #state{nodes = Nodes} = State) ->
+handle_info({Event, Node}, State) ->
     %% Others come and go, as those of operators' tools do.
-    lists:member(Node, Nodes) andalso ?LOG_NOTICE("~ts: ~ts", [Event, Node]),
+    lists:member(Node, others()) andalso ?LOG_NOTICE("~ts: ~ts", [Event, Node]),
     {noreply, State}.
+
+others() ->
+    lists:delete(node(), erlmcp_app:env(cluster_nodes)).
 
 %% A process for each, because a connection to a host that does not answer
 %% takes seconds to fail.

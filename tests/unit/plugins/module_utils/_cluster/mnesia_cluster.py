@@ -15,6 +15,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.masters import
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed
 from ansible_collections.erlmcp.ops.plugins.module_utils._erlang.node import Node
 from ansible_collections.erlmcp.ops.plugins.module_utils._erlang.terms import Atom, format_term
+from ansible_collections.erlmcp.ops.plugins.module_utils._node import exclusion
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._backup.erlang_nodes import (
     PrivateRunner,
     private_erlang,
@@ -140,6 +141,7 @@ class Cluster:
 def started_cluster(root, monkeypatch):
     # Else the nodes that lose a third one may part from each other too, by chance.
     monkeypatch.setenv("ERL_FLAGS", "-kernel prevent_overlapping_partitions false")
+    monkeypatch.setattr(exclusion, "_RUN_DIR", str(root / "run"))
     home = root / "home"
     home.mkdir()
     with private_erlang(home) as erlang:

@@ -177,10 +177,14 @@ def test_sides_that_have_removed_each_other_are_no_partition():
 
 
 def test_a_side_that_cannot_read_its_tables_does_not_survive():
-    waiting = info("n3", ["n3"], tables={"item": {"copies": {}, "rows": None, "loaded": False, "masters": ["n1"]}})
+    item = {"copies": {"n1": "disc_copies", "n3": "disc_copies"}, "rows": None, "loaded": False, "masters": ["n1"]}
+    waiting = info("n3", ["n3"], tables={"item": item})
     (refusal,) = plan({**SPLIT, "h3": waiting}, "h3")["refusals"]
     assert "h3 cannot read item" in refusal
     assert plan({**SPLIT, "h3": waiting}, "h1")["refusals"] == []
+    # Whoever has no copy of a table has no rows of it to lose.
+    del item["copies"]["n3"]
+    assert plan({**SPLIT, "h3": waiting}, "h3")["refusals"] == []
 
 
 def test_masters_that_are_left_are_cleared_where_they_are_wrong():

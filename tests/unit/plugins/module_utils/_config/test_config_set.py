@@ -67,6 +67,8 @@ class Host:
             "env_sh": "export A='1'\n",
             "group": GROUP,
             "keep": 5,
+            "readmit": False,
+            "readmit": False,
             "secrets": [],
             **params,
         }
@@ -315,3 +317,37 @@ def test_erlang_refuses_and_we_say_where(real_host, sys_config, vm_args, problem
     (found,) = caught.value.details["problems"]
     assert found.startswith(problem)
     assert not real_host.etc.exists()
+
+
+def test_another_list_of_nodes_becomes_current_without_a_restart(host):
+    host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['a@h']}]}].\n")
+    host.slots.activate()
+    grown = host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['a@h', 'b@h']}]}].\n")
+    assert grown["steps"] == ["replace"]
+    assert (grown["next"], grown["staged"]) == (None, False)
+    assert "'b@h'" in (host.etc / "sys.config").read_text()
+    assert not host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['a@h', 'b@h']}]}].\n")["changed"]
+
+
+def test_another_list_of_nodes_and_another_setting_wait_for_the_restart(host):
+    host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['a@h']}]}].\n")
+    host.slots.activate()
+    changed = host.config("[{erlmcp, [{port, 2}, {cluster_nodes, ['a@h', 'b@h']}]}].\n")
+    assert changed["steps"] == ["stage"]
+    # The list alone again: what waited is forgotten.
+    grown = host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['a@h', 'b@h']}]}].\n")
+    assert grown["steps"] == ["replace", "unstage"]
+    assert host.slots.state().next is None
+
+
+def test_a_node_that_left_its_cluster_is_refused_until_it_is_admitted_again(host):
+    host.etc.mkdir()
+    marker = host.etc / "removed.json"
+    marker.write_text('{"node": "erlmcp@h.example", "time": "20260101T000000Z", "survivors": []}')
+    with pytest.raises(OpsError, match=r"erlmcp@h.example has left its cluster .* erlmcp_node_readmit=true"):
+        host.config()
+    assert host.config(readmit=True, check=True)["changed"]
+    assert marker.exists()
+    host.config(readmit=True)
+    assert not marker.exists()
+    assert not host.config()["changed"]

@@ -16,7 +16,11 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slot
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import CONFIG_FILES, Observer, node_info
 
 NO_UNIT = hashlib.sha256().hexdigest()
-FIGURES = "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']}]"
+STORE = (
+    "[{state,running},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},{running,['erlmcp@127.0.0.1']},"
+    '{directory,{"/d"}},{tables,[{item,[{\'erlmcp@127.0.0.1\',disc_copies}],7,true,{[key,value]},[]}]}]'
+)
+FIGURES = "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},{store," + STORE + "}]"
 
 
 class FakeRunner:
@@ -174,6 +178,7 @@ def info(spec, runner, **options):
         "node": spec,
         "health": health("ping"),
         "expect_members": [],
+        "expect_shared_tables": False,
         "wait_seconds": 0,
         "assert_healthy": True,
         "connections_function": None,
@@ -186,6 +191,35 @@ def info(spec, runner, **options):
 def test_a_missing_member_is_named(spec):
     with pytest.raises(OpsError, match=r"does not see erlmcp@127.0.0.3 \(it sees erlmcp@127.0.0.1, erlmcp@127.0.0.2\)"):
         info(spec, FakeRunner(RUNNING, ANSWERS), expect_members=["erlmcp@127.0.0.3"])
+
+
+def test_a_member_that_shares_no_tables_is_named(spec):
+    both = ["erlmcp@127.0.0.1", "erlmcp@127.0.0.2"]
+    assert info(spec, FakeRunner(RUNNING, ANSWERS), expect_members=both)["not_sharing"] == []
+    with pytest.raises(OpsError, match="does not share its tables with erlmcp@127.0.0.2 .* which it takes"):
+        info(spec, FakeRunner(RUNNING, ANSWERS), expect_members=both, expect_shared_tables=True)
+
+
+def test_rows_and_members_of_the_store_are_told(spec):
+    assert observe(spec)["store"] == {
+        "state": "running",
+        "members": ["erlmcp@127.0.0.1", "erlmcp@127.0.0.2"],
+        "running": ["erlmcp@127.0.0.1"],
+        "rows": {"item": 7},
+    }
+
+
+def test_which_nodes_there_are_is_no_reason_to_restart(spec, tmp_path):
+    path = tmp_path / "etc" / "sets" / "set-1" / "sys.config"
+    started = "[{erlmcp, [{port, 1}, {cluster_nodes, ['a@h']}]}]."
+    path.write_text(started)
+    content = (started + "vm.args" + "env.sh").replace("{cluster_nodes, ['a@h']}", "")
+    (tmp_path / "run" / "started.config").write_text(hashlib.sha256(content.encode()).hexdigest())
+    assert observe(spec)["restart_required"] == []
+    path.write_text(started.replace("['a@h']", "[\n  'a@h',\n  'b@h'\n]"))
+    assert observe(spec)["restart_required"] == []
+    path.write_text(started.replace("{port, 1}", "{port, 2}"))
+    assert observe(spec)["restart_required"] == ["config"]
 
 
 def test_erlang_code_cannot_be_smuggled_in_as_a_function(spec):

@@ -1,0 +1,240 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A cluster's life: it grows, shrinks, loses a node and gets another; after each step every node says the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from backuplib import Writers, content, pid, put
+from testlib import Hosts, Mcp, health, kill_after, play, ssh, start
+
+SCENARIO = Path(__file__).parents[1]
+ALL = Hosts(SCENARIO, "spare")
+N1, N2, N3, N4, N5 = list(ALL)[:5]
+TABLES = ("erlmcp_item", "erlmcp_session")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Function from names of hosts to those hosts as the inventory of a cluster."""
+    directory = tmp_path_factory.mktemp("inventories")
+    made = {}
+
+    def of(*names):
+        if names not in made:
+            made[names] = ALL.part(directory, names)
+        return made[names]
+
+    return of
+
+
+def evaluate(address, text):
+    return ssh(address, f"erlmcp eval {json.dumps(text)}").stdout.strip()
+
+
+def names_in(text):
+    return {name.strip().strip("'").removeprefix("erlmcp@") for name in text.strip("[]").split(",") if name.strip()}
+
+
+def prove(hosts, rows):
+    """Every node has the same members, a copy of every table, the rows, and no other node."""
+    digests = set()
+    for name, address in hosts.items():
+        assert health(address)["status"] == "healthy", name
+        for what in ("db_nodes", "running_db_nodes"):
+            assert names_in(evaluate(address, f"mnesia:system_info({what}).")) == set(hosts), (name, what)
+        for table in TABLES:
+            assert names_in(evaluate(address, f"mnesia:table_info({table}, disc_copies).")) == set(hosts), (name, table)
+        sessions, items, _audit, wrong, digest = content(address)
+        assert (sessions, items, wrong) == (*rows, 0), name
+        digests.add(digest)
+    assert len(digests) == 1
+
+
+def site(hosts, variables=None, options=()):
+    done = play("erlmcp.ops.site", hosts, variables, options)
+    assert done.rc == 0, done.messages
+    return done
+
+
+def test_it_grows_from_one_to_five_and_nobody_is_restarted(cluster):
+    sizes = [(N1,), (N1, N2), (N1, N2, N3), (N1, N2, N3, N4, N5)]
+    put(ALL[N1], 40)
+    rows = (1, 40)
+    for before, after in pairwise(sizes):
+        hosts = cluster(*after)
+        pids = {name: pid(ALL[name]) for name in before}
+        with Writers(ALL[N1], clients=1, pause=0.02) as writers:
+            site(hosts)
+        assert not writers.failed
+        assert writers.stored > 20
+        rows = (rows[0] + 1, rows[1] + writers.stored)
+        assert {name: pid(ALL[name]) for name in before} == pids
+        prove(hosts, rows)
+        # What any node takes in, all have.
+        newest = list(after)[-1]
+        put(ALL[newest], 5, f"by-{newest}")
+        rows = (rows[0] + 1, rows[1] + 5)
+        prove(hosts, rows)
+    assert not site(hosts).changed
+
+
+def test_it_shrinks_to_two_and_those_are_not_restarted(cluster):
+    hosts = cluster(N1, N2, N3, N4, N5)
+    rows = content(ALL[N1])[:2]
+    pids = {name: pid(ALL[name]) for name in (N1, N2)}
+    leaving = {"erlmcp_cluster_leaving": f"{N4},{N5}"}
+    shown = play("erlmcp.ops.leave_cluster", hosts, leaving, ["--check"])
+    assert shown.rc == 0, shown.messages
+    assert set(names_in(evaluate(ALL[N1], "mnesia:system_info(db_nodes)."))) == set(hosts)
+    done = play("erlmcp.ops.leave_cluster", hosts, leaving)
+    assert done.rc == 0, done.messages
+    assert done.changed == shown.changed
+    prove(cluster(N1, N2, N3), rows)
+    again = play("erlmcp.ops.leave_cluster", hosts, leaving)
+    assert again.rc == 0, again.messages
+    assert not again.changed
+
+    third = play("erlmcp.ops.leave_cluster", cluster(N1, N2, N3), {"erlmcp_cluster_leaving": [N3]})
+    assert third.rc == 0, third.messages
+    site(cluster(N1, N2))
+    prove(cluster(N1, N2), rows)
+    assert {name: pid(ALL[name]) for name in (N1, N2)} == pids
+    for address in (ALL[N1], ALL[N2]):
+        assert evaluate(address, "lists:sort(application:get_env(erlmcp, cluster_nodes, none)).").count("erlmcp@") == 2
+
+
+def test_a_node_that_left_does_not_come_back_when_it_is_started_by_hand(cluster):
+    address = ALL[N3]
+    rows = content(ALL[N1])[:2]
+    assert ssh(address, "systemctl start erlmcp", check=False).returncode != 0
+    ssh(address, "systemctl reset-failed; systemctl start --no-block multi-user.target")
+    assert ssh(address, "erlmcp foreground", check=False, timeout=30).returncode != 0
+    # Not even with all it had but the cookie.
+    ssh(
+        address,
+        "cp -a /var/lib/erlmcp.removed-* /var/lib/erlmcp && mv /etc/systemd/system/erlmcp.service.removed /run/u",
+    )
+    ssh(
+        address,
+        "rm /etc/systemd/system/erlmcp.service && cp /run/u /etc/systemd/system/erlmcp.service"
+        " && systemctl daemon-reload && systemctl start --no-block erlmcp",
+    )
+    time.sleep(5)
+    assert health(address, timeout=1) is None
+    prove(cluster(N1, N2), rows)
+    ssh(address, "systemctl stop erlmcp")
+
+    # Nor by a run of site that was not meant for it.
+    refused = play("erlmcp.ops.site", cluster(N1, N2, N3))
+    assert refused.rc != 0
+    assert f"erlmcp@{N3} has left its cluster" in refused.messages
+    assert "erlmcp_node_readmit" in refused.messages
+    prove(cluster(N1, N2), rows)
+
+
+def test_a_node_that_left_is_admitted_again_on_purpose(cluster):
+    rows = content(ALL[N1])[:2]
+    ssh(ALL[N3], "rm -rf /var/lib/erlmcp")
+    site(cluster(N1, N2, N3), {"erlmcp_node_readmit": True})
+    prove(cluster(N1, N2, N3), rows)
+    assert ssh(ALL[N3], "ls -d /var/lib/erlmcp.removed-*").stdout.count("removed") == 1
+
+
+def test_a_lost_host_is_replaced_by_one_of_the_same_name(cluster, rebuild):
+    hosts = cluster(N1, N2, N3)
+    rows = content(ALL[N1])[:2]
+    pids = {name: pid(ALL[name]) for name in (N1, N2)}
+    rebuild(N3)
+    replaced = play("erlmcp.ops.replace_node", hosts, {"erlmcp_cluster_replaced": N3})
+    assert replaced.rc == 0, replaced.messages
+    prove(hosts, rows)
+    assert {name: pid(ALL[name]) for name in (N1, N2)} == pids
+
+
+def test_site_alone_replaces_it_too(cluster, rebuild):
+    hosts = cluster(N1, N2, N3)
+    rows = content(ALL[N1])[:2]
+    rebuild(N2)
+    site(hosts)
+    prove(hosts, rows)
+
+
+def test_a_dead_node_is_forgotten_by_the_others(cluster, power):
+    hosts = cluster(N1, N2, N3)
+    rows = content(ALL[N1])[:2]
+    power("kill", N3)
+    dead = {"erlmcp_cluster_leaving": N3, "erlmcp_cluster_leaving_dead": True}
+    done = play("erlmcp.ops.leave_cluster", hosts, dead)
+    assert done.rc == 0, done.messages
+    prove(cluster(N1, N2), rows)
+    # It comes back with all it had, and is not let in.
+    power("on", N3)
+    ssh(ALL[N3], "systemctl is-system-running --wait", check=False)
+    time.sleep(5)
+    prove(cluster(N1, N2), rows)
+    replaced = play("erlmcp.ops.replace_node", hosts, {"erlmcp_cluster_replaced": N3})
+    assert replaced.rc != 0 or names_in(evaluate(ALL[N3], "mnesia:system_info(db_nodes).")) == set(hosts)
+
+
+def test_a_run_killed_while_a_node_joins_is_finished_by_the_next(cluster):
+    hosts = cluster(N1, N2, N4)
+    rows = content(ALL[N1])[:2]
+    kill_after(start("erlmcp.ops.site", hosts, {"erlmcp_node_readmit": True}), "PLAY [Let them join", timeout=180)
+    site(hosts, {"erlmcp_node_readmit": True})
+    prove(hosts, rows)
+
+
+def test_a_joiner_with_rows_of_its_own_is_refused_until_they_may_be_set_aside(cluster):
+    lone = cluster(N5)
+    site(lone, {"erlmcp_node_readmit": True})
+    put(ALL[N5], 7)
+    hosts = cluster(N1, N2, N5)
+    before = content(ALL[N1])[:2]
+    refused = play("erlmcp.ops.site", hosts)
+    assert refused.rc != 0
+    assert f"erlmcp@{N5} holds 7 rows in erlmcp_item, 1 rows in erlmcp_session of its own" in refused.messages
+    assert content(ALL[N5])[:2] == (1, 7)
+    prove(cluster(N1, N2), before) if False else None
+    done = play("erlmcp.ops.join_cluster", hosts, {"erlmcp_cluster_adopt": "discard"})
+    assert done.rc == 0, done.messages
+    assert ssh(ALL[N5], "ls /var/lib/erlmcp/mnesia.discarded-*/erlmcp_item.DC?").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("leaving", "message"),
+    [
+        ("n77.cluster.test", "n77.cluster.test is not in the group erlmcp"),
+        ("erlmcp@n78.cluster.test", "erlmcp@n78.cluster.test is unknown"),
+    ],
+)
+def test_an_unknown_node_cannot_leave(cluster, leaving, message):
+    done = play("erlmcp.ops.leave_cluster", cluster(N1, N2), {"erlmcp_cluster_leaving": leaving})
+    assert done.rc != 0
+    assert message in done.messages
+
+
+def test_the_last_node_cannot_leave(cluster):
+    lone = cluster(ALL_LAST)
+    site(lone)
+    done = play("erlmcp.ops.leave_cluster", lone, {"erlmcp_cluster_leaving": ALL_LAST})
+    assert done.rc != 0
+    assert "is the last node that holds the tables" in done.messages
+    assert health(ALL[ALL_LAST])["status"] == "healthy"
+
+
+ALL_LAST = list(ALL)[-1]
+
+
+def test_ten_nodes_join_in_one_run(cluster):
+    started = time.monotonic()
+    site(cluster(*ALL), {"erlmcp_node_readmit": True})
+    print(f"ten nodes: {time.monotonic() - started:.0f} s")
+    assert Mcp

@@ -1,0 +1,279 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what every member says to who joins whom, what moves where, and what must not be done; no input, no output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .._core.errors import OpsError
+from .view import ABSENT, RUNNING
+
+# A table that has copies of several kinds is copied as the most durable of them.
+_KINDS = ("disc_copies", "disc_only_copies", "ram_copies")
+
+
+@dataclass(frozen=True)
+class Join:
+    """How a node becomes a member.
+
+    :param node: its name.
+    :param peer: the member through which it joins.
+    :param members: the members before, the peer included, the node not.
+    :param forget: whether they still have a node of this name, which was lost and built anew.
+    :param discard: whether it holds rows, which are set aside.
+    :param tables: the members' tables, to the kind of copy the node gets; ``None`` for a table with copies enough.
+    :param rows: table to number of rows, as the peer has them.
+    """
+
+    node: str
+    peer: str
+    members: tuple
+    forget: bool = False
+    discard: bool = False
+    tables: dict = field(default_factory=dict)
+    rows: dict = field(default_factory=dict)
+
+    @property
+    def steps(self):
+        forget = [f"{', '.join(self.members)}: forget the {self.node} that was lost"] if self.forget else []
+        discard = [f"{self.node}: set its own rows aside"] if self.discard else []
+        return [
+            *forget,
+            *discard,
+            f"{self.node}: join {', '.join(self.members)} through {self.peer}",
+            *(
+                f"{self.node}: {f'get {kind} of' if kind else 'read from the others'} table {name} "
+                f"({self.rows[name]} rows)"
+                for name, kind in self.tables.items()
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class Leave:
+    """How a member ceases to be one.
+
+    :param moves: (table, node, kind) of the copies that others get first.
+    :param copies: table to the nodes that have it afterwards.
+    """
+
+    node: str
+    members: tuple
+    moves: tuple = ()
+    copies: dict = field(default_factory=dict)
+
+    @property
+    def steps(self):
+        return [
+            *(f"{node}: get {kind} of table {table}" for table, node, kind in self.moves),
+            f"{self.node}: drain, stop, set its data and its cookie aside, mask its unit",
+        ]
+
+
+def plan_join(own, others, expected, seed=None, copies=0, discard=False):
+    """Return the :class:`Join` of a node, or ``None`` when there is nothing for it to join.
+
+    :param own: its :class:`.view.View`.
+    :param others: node name to :class:`.view.View` of the other expected members that answer.
+    :param expected: names of all nodes that the cluster is to have, in the order of the inventory.
+    :param seed: the node that the others join when there is no cluster yet.
+    :param copies: how many nodes have a copy of each table, 0 for all.
+    :param discard: whether rows of the node's own may be set aside.
+    :raises OpsError: when joining would lose rows, merge clusters or cannot work.
+    """
+    if own.store.state == ABSENT or len(expected) < 2:
+        return None
+    _check_own(own, expected)
+    if len(own.store.members) > 1:
+        return None
+    others = {name: view for name, view in others.items() if view.store.state == RUNNING}
+    peer = _peer(own, others, expected, seed, discard)
+    if peer is None:
+        return None
+    store = peer.store
+    members = tuple(name for name in store.members if name != own.node)
+    _check_whole(members, {name: view for name, view in others.items() if name in members}, [own.node])
+    _check_fit(own, peer)
+    _check_rows(own, discard)
+    wanted = copies or len(expected)
+    tables = {
+        name: kind_of(table) if len([node for node in table.copies if node != own.node]) < wanted else None
+        for name, table in store.tables.items()
+    }
+    return Join(
+        own.node,
+        peer.node,
+        members,
+        forget=own.node in store.members,
+        discard=own.store.rows > 0,
+        tables=tables,
+        rows={name: table.rows for name, table in store.tables.items()},
+    )
+
+
+def plan_leave(leaver, leaving, views, copies=0):
+    """Return the :class:`Leave` of a member that runs.
+
+    :param leaver: its name.
+    :param leaving: names of all nodes that leave, the leaver included; some may have done so already.
+    :param views: node name to :class:`.view.View` of every member that answers, the leaver's included.
+    :param copies: how many nodes have a copy of each table, 0 for all.
+    :raises OpsError: when nobody would be left, or another member does not run.
+    """
+    store = views[leaver].store
+    survivors = tuple(name for name in store.members if name not in leaving)
+    if not survivors:
+        raise _refusal(
+            f"{leaver} is the last node that holds the tables: nobody would have them. Add another node first, or "
+            "back it up and stop it"
+        )
+    _check_whole(survivors, views, leaving)
+    moves, after = [], {}
+    for name, table in store.tables.items():
+        have = [node for node in table.copies if node in survivors]
+        wanted = min(copies or len(survivors), len(survivors))
+        free = sorted(
+            (node for node in survivors if node not in have),
+            key=lambda node: sum(node in nodes for nodes in after.values()),
+        )
+        gets = free[: max(wanted - len(have), 0)]
+        moves += [(name, node, kind_of(table)) for node in gets]
+        after[name] = sorted(have + gets)
+    return Leave(leaver, survivors, tuple(moves), after)
+
+
+def plan_forget(names, views, expected, still_run=False):
+    """Return which nodes are forgotten, and the members that forget them; none when nobody knows them.
+
+    :param names: nodes that were stopped for good, or lost.
+    :param views: node name to :class:`.view.View` of the survivors that answer.
+    :param expected: names of all nodes that were expected, to tell a mistyped name from one that has left.
+    :param still_run: for check mode, in which a node that leaves was not stopped.
+    :raises OpsError: when one still runs, has the last copy of a table, is unknown, or another member does not run.
+    """
+    views = {node: view for node, view in views.items() if view.store.state == RUNNING and node not in names}
+    members = sorted({node for view in views.values() for node in view.store.members})
+    unknown = [name for name in names if name not in members and name not in expected]
+    if unknown:
+        raise _refusal(
+            f"{', '.join(unknown)} is unknown: neither the inventory nor the members ({', '.join(members)}) have it"
+        )
+    known = [name for name in names if name in members]
+    if not known:
+        return (), ()
+    running = [name for name in known if any(name in view.store.running for view in views.values())]
+    if running and not still_run:
+        raise _refusal(f"{', '.join(running)} still runs: let it leave (leave_cluster), or stop it first")
+    store = next(view.store for view in views.values() if set(known) & set(view.store.members))
+    last = sorted(table for table, each in store.tables.items() if set(each.copies) <= set(known))
+    if last:
+        raise _refusal(
+            f"{', '.join(known)} has the last copy of {', '.join(last)}: bring it back, or restore the tables from a "
+            "backup"
+        )
+    survivors = tuple(node for node in store.members if node not in known)
+    _check_whole(survivors, views, known)
+    return tuple(known), survivors
+
+
+def kind_of(table):
+    """Return the kind of copy that another node gets of a table."""
+    return next(kind for kind in _KINDS if kind in table.copies.values())
+
+
+def _check_own(own, expected):
+    strangers = sorted(set(own.store.members) - set(expected))
+    if strangers and len(own.store.members) > 1:
+        raise _refusal(
+            f"{own.node} shares its tables with {', '.join(strangers)}, which the inventory does not have. If they "
+            "are gone for good, let the others forget them (leave_cluster); if it is another cluster's, it must leave "
+            "that one first"
+        )
+
+
+def _peer(own, others, expected, seed, discard):
+    """The view of the member to join, or ``None`` for the node that the others join."""
+    clusters = {
+        frozenset(view.store.members) - {own.node}: view
+        for view in reversed(list(others.values()))
+        if len(view.store.members) > 1
+    }
+    if len(clusters) > 1:
+        listed = "; ".join(sorted(", ".join(sorted(cluster)) for cluster in clusters))
+        raise _refusal(
+            f"{own.node} finds more than one cluster among the expected nodes: {listed}. Make them one first"
+        )
+    if clusters:
+        # The first in the inventory, so that a run again takes the same.
+        return next(view for view in others.values() if len(view.store.members) > 1)
+    alone = {own.node: own, **others}
+    ordered = [alone[name] for name in expected if name in alone]
+    holding = [view for view in ordered if view.store.rows]
+    if seed is not None:
+        if seed not in alone:
+            raise _refusal(f"{own.node} is to join {seed}, which does not answer: is it started?")
+        first = alone[seed]
+    elif len(holding) > 1 and not discard:
+        raise _refusal(
+            f"more than one node holds rows of its own: {'; '.join(_holds(view) for view in holding)}. Name the one "
+            "whose rows are kept in erlmcp_cluster_seed, and set erlmcp_cluster_adopt: discard for the others, whose "
+            "rows are then set aside"
+        )
+    else:
+        first = (holding or ordered)[0]
+    return None if first is own else first
+
+
+def _check_whole(members, views, leaving=()):
+    """Every member answers, runs, and takes every other for running: Mnesia changes its schema on all or on none."""
+    problems = [f"{name} does not answer" for name in members if name not in views]
+    for name in members:
+        view = views.get(name)
+        if view is None:
+            continue
+        if view.store.state != RUNNING:
+            problems.append(f"Mnesia of {name} does not run")
+            continue
+        missing = sorted(set(members) - set(view.store.running) - set(leaving))
+        if missing:
+            problems.append(f"{name} takes {', '.join(missing)} for down")
+    if problems:
+        raise _refusal(
+            f"the cluster is degraded or partitioned: {'; '.join(problems)}. Start what is down, repair a partition "
+            "(repair_partition), or let the others forget a node that is gone for good (leave_cluster)"
+        )
+
+
+def _check_fit(own, peer):
+    if own.otp != peer.otp:
+        raise _refusal(
+            f"{own.node} runs Erlang/OTP {own.otp}, {peer.node} {peer.otp}: give them releases with the same one first"
+        )
+    for name, table in own.store.tables.items():
+        theirs = peer.store.tables.get(name)
+        if theirs is not None and theirs.attributes != table.attributes:
+            raise _refusal(
+                f"table {name} has the fields {', '.join(table.attributes)} on {own.node} and "
+                f"{', '.join(theirs.attributes)} on {peer.node}: give them the same release first"
+            )
+
+
+def _check_rows(own, discard):
+    if own.store.rows and not discard:
+        raise _refusal(
+            f"{_holds(own)} of its own, which joining would replace: set erlmcp_cluster_adopt: discard for this host "
+            "to have them set aside, or let it serve alone"
+        )
+
+
+def _holds(view):
+    return f"{view.node} holds " + ", ".join(
+        f"{table.rows} rows in {name}" for name, table in view.store.tables.items() if table.rows
+    )
+
+
+def _refusal(message):
+    return OpsError(message, kind="membership")
