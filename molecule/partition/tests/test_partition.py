@@ -1,0 +1,225 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A cluster whose network is cut: both sides take in rows, one side is kept, the other one is in archives."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from backuplib import Writers, content, ops, pid, put
+from testlib import Hosts, Mcp, health, kill_after, play, ssh, start
+
+SCENARIO = Path(__file__).parents[1]
+HOSTS = Hosts(SCENARIO)
+FIRST, SECOND, THIRD = HOSTS
+NODES = {name: f"erlmcp@{name}" for name in HOSTS}
+REPAIR = "erlmcp.ops.repair_partition"
+STORE = "/var/backups/erlmcp"
+
+
+def look():
+    """What module ``cluster_info`` says, by host."""
+    done = play(str(SCENARIO / "look.yml"), HOSTS)
+    assert done.rc == 0, done.messages
+    (asked,) = (task for each in done.report["plays"] for task in each["tasks"] if task["task"]["name"] == "Ask")
+    return asked["hosts"]
+
+
+def islands(info):
+    return sorted(sorted(island) for island in info["islands"])
+
+
+def evaluate(name, text):
+    return ssh(HOSTS[name], f"erlmcp eval '{text}'").stdout.strip()
+
+
+def wait(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.5)
+
+
+def rules(verb):
+    """Insert before those of ufw (``-I``) or delete (``-D``) what keeps the third host from the others."""
+    for name in (FIRST, SECOND):
+        for chain in (f"INPUT -s {HOSTS[name]}", f"OUTPUT -d {HOSTS[name]}"):
+            ssh(HOSTS[THIRD], f"iptables -w {verb} {chain} -j DROP", check=verb == "-I")
+
+
+def running(name):
+    return evaluate(name, "length(mnesia:system_info(running_db_nodes)).")
+
+
+def cut():
+    rules("-I")
+    wait(lambda: [running(name) for name in HOSTS] == ["2", "2", "1"])
+
+
+def heal():
+    rules("-D")
+    wait(lambda: all(evaluate(name, "length(nodes()).") == "2" for name in HOSTS))
+
+
+def archives(name):
+    listed = ssh(HOSTS[name], f"ls {STORE} 2>/dev/null || true").stdout.split()
+    return sorted(each for each in listed if each.endswith(".tar.zst"))
+
+
+def counted(name, archive):
+    manifest = json.loads(ssh(HOSTS[name], f"cat {STORE}/{archive}.json").stdout)["manifest"]
+    return {table["name"]: table["rows"] for table in manifest["tables"]}
+
+
+def everything():
+    """What a run that changes nothing leaves as it is."""
+    return {
+        name: (
+            pid(address),
+            archives(name),
+            content(address),
+            evaluate(name, "mnesia:table_info(schema, master_nodes)."),
+        )
+        for name, address in HOSTS.items()
+    }
+
+
+def assert_one_cluster():
+    for info in look().values():
+        assert islands(info) == [sorted(NODES.values())]
+        assert info["complete"] is True
+        assert info["problems"] == []
+        assert info["masters"] == []
+    # Sessions, items, sessions whose tables disagree, digest. The audit trail is each node's own.
+    assert len({content(address)[:2] + content(address)[3:] for address in HOSTS.values()}) == 1
+    assert all(health(address)["status"] == "healthy" for address in HOSTS.values())
+
+
+def holds(name, session, key):
+    try:
+        with Mcp(HOSTS[name], session=session) as client:
+            return bool(client.call("get", key=key)["content"])
+    except AssertionError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _one_cluster_afterwards():
+    yield
+    heal()
+    done = play(REPAIR, HOSTS, {"erlmcp_cluster_survivor": FIRST})
+    assert done.rc == 0, done.messages
+
+
+def test_a_cluster_that_is_whole_is_left_alone():
+    before = everything()
+    done = play(REPAIR, HOSTS)
+    assert done.rc == 0, done.messages
+    assert "Nothing is to be repaired." in done.output
+    assert done.changed == set()
+    assert everything() == before
+
+
+def test_a_host_that_was_not_asked_is_refused_unless_it_is_dead():
+    refused = play(REPAIR, HOSTS, options=["--limit", f"!{THIRD}"])
+    assert refused.rc != 0
+    assert f"{THIRD} was not asked" in refused.messages
+    dead = play(REPAIR, HOSTS, {"erlmcp_cluster_dead": [THIRD]}, ["--limit", f"!{THIRD}"])
+    assert dead.rc == 0, dead.messages
+
+
+def test_a_partition_is_seen_from_both_sides_and_repaired():
+    common = put(HOSTS[FIRST], 10, "common")
+    before = content(HOSTS[FIRST])
+    cut()
+    kept = put(HOSTS[FIRST], 20, "kept")
+    lost = put(HOSTS[THIRD], 7, "lost")
+    pids = {name: pid(address) for name, address in HOSTS.items()}
+
+    seen = look()
+    assert islands(seen[FIRST]) == islands(seen[SECOND]) == [[NODES[FIRST], NODES[SECOND]]]
+    assert islands(seen[THIRD]) == [[NODES[THIRD]]]
+    assert not any(info["complete"] for info in seen.values())
+    assert f"{NODES[THIRD]} is not reached" in seen[FIRST]["problems"][0]
+
+    state = everything()
+    for choice, words in (({}, "The cluster is partitioned"), ({"erlmcp_cluster_survivor": FIRST}, "is still cut")):
+        refused = play(REPAIR, HOSTS, choice)
+        assert refused.rc != 0
+        assert words in refused.messages
+        assert "Nothing was changed" in refused.messages
+        assert f"Island 2: {THIRD}" in refused.output
+        assert everything() == state
+
+    heal()
+    for info in look().values():
+        assert info["partitioned"] is True
+        assert islands(info) == [[NODES[FIRST], NODES[SECOND]], [NODES[THIRD]]]
+    refused = play(REPAIR, HOSTS)
+    assert refused.rc != 0
+    assert f"one of {FIRST}, {SECOND} | {THIRD}" in refused.messages
+    shown = play(REPAIR, HOSTS, {"erlmcp_cluster_survivor": FIRST}, ["--check"])
+    assert shown.rc == 0, shown.messages
+    assert f"{THIRD}: back up, stop, back up again" in shown.output
+    assert everything() == state
+
+    # Sessions that are open go on writing to the side that is not kept, until its node is stopped.
+    with Writers(HOSTS[THIRD]) as doomed, Writers(HOSTS[FIRST]) as serving:
+        done = play(REPAIR, HOSTS, {"erlmcp_cluster_survivor": FIRST})
+    assert done.rc == 0, done.messages
+    assert not serving.failed
+    assert serving.stored > 0
+    assert_one_cluster()
+    assert {name for name, address in HOSTS.items() if pid(address) != pids[name]} == {THIRD}
+    for name in HOSTS:
+        assert holds(name, common, "common-9")
+        assert holds(name, kept, "kept-19")
+        assert not holds(name, lost, "lost-0")
+
+    archive = archives(THIRD)[-1]
+    assert archive in done.output
+    rows = counted(THIRD, archive)["erlmcp_item"] - before[1] - 7
+    # An answer may have been on its way when the node was stopped.
+    assert doomed.stored <= rows <= doomed.stored + 3
+    ops(HOSTS[THIRD], "verify", archive)
+    drilled = play("erlmcp.ops.restore_drill", HOSTS, {"erlmcp_backup_restore_archive": archive}, ["--limit", THIRD])
+    assert drilled.rc == 0, drilled.messages
+
+    after = put(HOSTS[THIRD], 1, "after")
+    assert holds(FIRST, after, "after-0")
+    state = everything()
+    again = play(REPAIR, HOSTS, {"erlmcp_cluster_survivor": FIRST})
+    assert again.rc == 0, again.messages
+    assert again.changed == set()
+    assert everything() == state
+
+
+# The smaller side is kept, so that two nodes are stopped together and started one after the other.
+@pytest.mark.parametrize(
+    ("marker", "times"),
+    [
+        ("Stop the node whose rows are not kept", 1),
+        ("PLAY [Back up what they had at their stop]", 1),
+        # Printed once for each node.
+        ("PLAY [Start them with the rows that are kept]", 2),
+        ("Clear the master nodes", 1),
+    ],
+)
+def test_a_repair_that_was_killed_is_finished_by_the_next(marker, times):
+    cut()
+    lost = put(HOSTS[FIRST], 5, "lost")
+    kept = put(HOSTS[THIRD], 5, "kept")
+    heal()
+    choice = {"erlmcp_cluster_survivor": THIRD}
+    kill_after(start(REPAIR, HOSTS, choice), marker, times, timeout=300)
+    done = play(REPAIR, HOSTS, choice)
+    assert done.rc == 0, done.messages
+    assert_one_cluster()
+    for name in HOSTS:
+        assert holds(name, kept, "kept-4")
+        assert not holds(name, lost, "lost-0")

@@ -1,0 +1,211 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.islands import find_islands, merge
+from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.repair import plan_repair
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+
+HOSTS = {"h1": "n1", "h2": "n2", "h3": "n3"}
+
+
+def info(name, running=(), members=("n1", "n2", "n3"), state="running", **more):
+    """What ``cluster_info`` says on a host, as far as it matters here."""
+    return {
+        "name": name,
+        "state": state,
+        "error": None,
+        "members": list(members),
+        "running": list(running),
+        "tables": {"item": {"copies": {}, "rows": 5, "loaded": True, "masters": []}},
+        "masters": [],
+        "views": {},
+        "unreached": [],
+        "digests": {},
+        "evidence": {"last_change": f"2026-11-24T10:00:0{name[1]}Z", "transaction_commits": 7, "started": "x"},
+        **more,
+    }
+
+
+def down(name):
+    return info(name, members=(), state="down", error="no answer", tables={})
+
+
+WHOLE = {host: info(name, HOSTS.values()) for host, name in HOSTS.items()}
+SPLIT = {"h1": info("n1", ["n1", "n2"]), "h2": info("n2", ["n1", "n2"]), "h3": info("n3", ["n3"])}
+
+
+def plan(found, survivor="", dead=()):
+    return plan_repair(merge(found, HOSTS, dead), HOSTS, survivor)
+
+
+def test_a_whole_cluster_needs_nothing():
+    merged = merge(WHOLE, HOSTS)
+    assert merged["partitioned"] is False
+    assert merged["problems"] == []
+    assert merged["text"][:3] == ["The nodes that run are one island.", "Island 1: h1, h2, h3", "  item: 5 rows"]
+    for survivor in ("", "h2"):
+        decided = plan(WHOLE, survivor)
+        assert (decided["losers"], decided["leftover"], decided["refusals"]) == ([], [], [])
+        assert decided["text"] == ["Nothing is to be repaired."]
+
+
+def test_templates_can_name_every_key():
+    """``plan.clear`` would be a method of the dictionary."""
+    merged = merge(SPLIT, HOSTS)
+    for result in (merged, merged["islands"][0], plan(SPLIT, "h1")):
+        assert not set(result) & set(dir(dict))
+
+
+def test_a_split_shows_both_sides_and_waits_for_a_choice():
+    merged = merge(SPLIT, HOSTS)
+    assert [island["hosts"] for island in merged["islands"]] == [["h1", "h2"], ["h3"]]
+    assert [island["last_change"] for island in merged["islands"]] == ["2026-11-24T10:00:02Z", "2026-11-24T10:00:03Z"]
+    assert "The cluster is split into 2 islands." in merged["text"]
+    (refusal,) = plan(SPLIT)["refusals"]
+    assert "-e erlmcp_cluster_survivor=HOST, one of h1, h2 | h3" in refusal
+    assert "Nothing was changed" in refusal
+
+
+@pytest.mark.parametrize(
+    ("survivor", "winners", "losers", "masters"),
+    [("h1", ["h1", "h2"], ["h3"], ["n1", "n2"]), ("h3", ["h3"], ["h1", "h2"], ["n3"])],
+)
+def test_everybody_outside_of_the_surviving_island_loses(survivor, winners, losers, masters):
+    decided = plan(SPLIT, survivor)
+    assert decided["refusals"] == []
+    assert (decided["winners"], decided["losers"], decided["masters"]) == (winners, losers, masters)
+
+
+@pytest.mark.parametrize(("survivor", "words"), [("h9", "no host of the cluster"), ("h3", "on no island")])
+def test_a_survivor_that_cannot_be_one_is_refused(survivor, words):
+    found = {**SPLIT, "h3": down("n3")}
+    (refusal,) = plan(found, survivor)["refusals"]
+    assert words in refusal
+    assert "name one of h1, h2" in refusal
+
+
+def test_a_network_that_is_still_cut_is_refused_with_the_pair_and_the_next_action():
+    found = {**SPLIT, "h1": info("n1", ["n1", "n2"], unreached=["n3"])}
+    (refusal,) = plan(found, "h1")["refusals"]
+    assert refusal.startswith("The network is still cut: h1 does not reach h3. Let them reach")
+    assert "run again" in refusal
+    assert plan(found, "h1")["losers"] == []
+
+
+def test_a_member_that_does_not_run_is_not_reached_and_no_cut():
+    found = {"h1": info("n1", ["n1", "n2"], unreached=["n3"]), "h2": info("n2", ["n1", "n2"]), "h3": down("n3")}
+    merged = merge(found, HOSTS)
+    assert merged["cut"] == []
+    assert merged["partitioned"] is False
+    (refusal,) = plan(found)["refusals"]
+    assert "h3 does not run" in refusal
+    assert "erlmcp_cluster_survivor that it had" in refusal
+    assert plan(found, "h1")["losers"] == ["h3"]
+
+
+def test_a_node_that_is_new_and_not_started_is_nobodys_loser():
+    known = ("n1", "n2")
+    found = {"h1": info("n1", known, known), "h2": info("n2", known, known), "h3": down("n3")}
+    assert plan(found)["refusals"] == []
+    assert plan(found, "h1")["losers"] == []
+
+
+def test_a_host_that_was_not_asked_is_refused_unless_it_is_dead():
+    found = {"h1": SPLIT["h1"], "h2": SPLIT["h2"], "h3": {"unreachable": True, "msg": "no route"}}
+    (refusal,) = plan(found, "h1")["refusals"]
+    assert "h3 was not asked" in refusal
+    assert "erlmcp_cluster_dead" in refusal
+    del found["h3"]
+    assert "h3 was not asked" in plan(found, "h1")["refusals"][0]
+    assert plan(found, "h1", dead=["h3"])["refusals"] == []
+
+
+def test_a_host_that_is_said_to_be_dead_and_is_not_is_refused():
+    found = {"h1": info("n1", ["n1", "n2"], views={"n3": info("n3", ["n3"])}), "h2": SPLIT["h2"]}
+    (refusal,) = plan(found, "h1", dead=["h3"])["refusals"]
+    assert "h3 is named in erlmcp_cluster_dead, and its node runs" in refusal
+
+
+def test_a_host_that_was_not_asked_is_judged_by_those_that_reach_its_node():
+    third = info("n3", ["n3"])
+    found = {"h1": info("n1", ["n1", "n2"], views={"n3": third}), "h2": SPLIT["h2"], "h3": {"unreachable": True}}
+    merged = merge(found, HOSTS)
+    assert [island["hosts"] for island in merged["islands"]] == [["h1", "h2"], ["h3"]]
+    assert merged["unasked"] == ["h3"]
+
+
+def test_a_node_that_runs_and_does_not_answer_is_refused():
+    found = {**WHOLE, "h2": info("n2", state="silent", members=(), error="no answer", tables={})}
+    (refusal,) = plan(found)["refusals"]
+    assert refusal.startswith("h2: the node runs and does not answer")
+
+
+def test_a_node_between_two_islands_is_on_neither():
+    nodes = {"n1": info("n1", ["n1", "n2"]), "n2": info("n2", ["n1", "n2", "n3"]), "n3": info("n3", ["n2", "n3"])}
+    assert find_islands(nodes) == [["n1"], ["n2"], ["n3"]]
+
+
+def test_members_that_were_not_asked_part_nobody():
+    nodes = {"n1": info("n1", ["n1", "n2", "n9"]), "n2": info("n2", ["n1", "n2"])}
+    assert find_islands(nodes) == [["n1", "n2"]]
+
+
+def test_copies_that_differ_part_nodes_that_take_each_other_for_running():
+    digests = {"item": {name: {"rows": 5, "digest": digest} for name, digest in zip(HOSTS.values(), "aab")}}
+    found = {**WHOLE, "h1": {**WHOLE["h1"], "digests": digests}}
+    merged = merge(found, HOSTS)
+    assert [island["hosts"] for island in merged["islands"]] == [["h1", "h2"], ["h3"]]
+    assert "the copies of item differ: n1 5 rows, n2 5 rows, n3 5 rows" in merged["problems"]
+    assert "  item: 5 rows, digest a (not the same on every island)" in merged["text"]
+    assert plan(found, "h3")["losers"] == ["h1", "h2"]
+    digests["item"]["n3"]["digest"] = None
+    assert merge(found, HOSTS)["partitioned"] is False
+
+
+def test_sides_that_have_removed_each_other_are_no_partition():
+    found = {
+        "h1": info("n1", ["n1", "n2"], ["n1", "n2"]),
+        "h2": info("n2", ["n1", "n2"], ["n1", "n2"]),
+        "h3": SPLIT["h3"],
+    }
+    (refusal,) = plan(found, "h1")["refusals"]
+    assert "do not have each other in their schemas (n3 is missing)" in refusal
+
+
+def test_a_side_that_cannot_read_its_tables_does_not_survive():
+    item = {"copies": {"n1": "disc_copies", "n3": "disc_copies"}, "rows": None, "loaded": False, "masters": ["n1"]}
+    waiting = info("n3", ["n3"], tables={"item": item})
+    (refusal,) = plan({**SPLIT, "h3": waiting}, "h3")["refusals"]
+    assert "h3 cannot read item" in refusal
+    assert plan({**SPLIT, "h3": waiting}, "h1")["refusals"] == []
+    # Whoever has no copy of a table has no rows of it to lose.
+    del item["copies"]["n3"]
+    assert plan({**SPLIT, "h3": waiting}, "h3")["refusals"] == []
+
+
+def test_masters_that_are_left_are_cleared_where_they_are_wrong():
+    found = {**WHOLE, "h3": {**WHOLE["h3"], "masters": ["n1"]}}
+    decided = plan(found)
+    assert (decided["losers"], decided["leftover"]) == ([], ["h3"])
+    # Another side was chosen before: the one that survives now must not load from the others.
+    found = {**SPLIT, "h3": {**SPLIT["h3"], "masters": ["n1", "n2"]}}
+    assert plan(found, "h3")["leftover"] == ["h3"]
+    assert plan(found, "h1")["leftover"] == []
+
+
+def test_hosts_of_two_clusters_are_refused():
+    with pytest.raises(OpsError, match="h9 and h1, h2, h3 are not of one cluster"):
+        merge({**WHOLE, "h9": info("n9", ["n9"])}, HOSTS)
+
+
+def test_nodes_that_were_never_joined_are_no_islands():
+    found = {host: info(name, [name], [name]) for host, name in HOSTS.items()}
+    merged = merge(found, HOSTS)
+    assert merged["islands"] == []
+    assert merged["not_joined"] == list(HOSTS)
+    assert plan(found)["refusals"] == []
+    assert "which is on no island" in plan(found, "h1")["refusals"][0]
