@@ -262,6 +262,13 @@ def _check_fit(own, peer):
 
 
 def _check_rows(own, discard):
+    # Mnesia that is stopped shows no tables, and one that loads a table shows it empty.
+    unread = [name for name, table in own.store.tables.items() if not table.loaded]
+    if own.store.state != RUNNING or unread:
+        why = f"{own.node} has not loaded {', '.join(unread)}" if unread else f"Mnesia of {own.node} does not run"
+        raise _refusal(
+            f"{why}, so it cannot be told whether it holds rows, which joining would replace: let it start up first"
+        )
     if own.store.rows and not discard:
         raise _refusal(
             f"{_holds(own)} of its own, which joining would replace: set erlmcp_cluster_adopt: discard for this host "
