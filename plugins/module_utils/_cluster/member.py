@@ -147,7 +147,8 @@ class Membership:
         if self.options["lost"] or not self.unit.state().running:
             return self._set_aside(quarantine, check_mode)
         own = own_view(self.node)
-        plan = plan_leave(self.node.name, self.leaving, views(self.node, own.store.members), self.options["copies"])
+        seen = {self.node.name: own, **views(self.node, own.store.members)}
+        plan = plan_leave(self.node.name, self.leaving, seen, self.options["copies"])
         result = self._result(plan.steps, tables=plan.copies)
         if check_mode:
             return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .._core.errors import OpsError
-from .view import ABSENT, RUNNING
+from .view import ABSENT, RUNNING, STOPPED
 
 # A table that has copies of several kinds is copied as the most durable of them.
 _KINDS = ("disc_copies", "disc_only_copies", "ram_copies")
@@ -121,9 +121,13 @@ def plan_leave(leaver, leaving, views, copies=0):
     :param leaving: names of all nodes that leave, the leaver included; some may have done so already.
     :param views: node name to :class:`.view.View` of every member that answers, the leaver's included.
     :param copies: how many nodes have a copy of each table, 0 for all.
-    :raises OpsError: when nobody would be left, or another member does not run.
+    :raises OpsError: when nobody would be left, or a member does not run.
     """
     store = views[leaver].store
+    if store.state == ABSENT:
+        return Leave(leaver, ())
+    if store.state == STOPPED:
+        raise _refusal(f"Mnesia of {leaver} does not run, so it cannot hand over what it has: start it first")
     survivors = tuple(name for name in store.members if name not in leaving)
     if not survivors:
         raise _refusal(
@@ -154,7 +158,10 @@ def plan_forget(names, views, expected, still_run=False):
     :param still_run: for check mode, in which a node that leaves was not stopped.
     :raises OpsError: when one still runs, has the last copy of a table, is unknown, or another member does not run.
     """
+    stopped = [node for node, view in views.items() if view.store.state == STOPPED and node not in names]
     views = {node: view for node, view in views.items() if view.store.state == RUNNING and node not in names}
+    if stopped and not views:
+        raise _refusal(f"Mnesia of {', '.join(stopped)} does not run, and nobody else can forget: start it first")
     members = sorted({node for view in views.values() for node in view.store.members})
     unknown = [name for name in names if name not in members and name not in expected]
     if unknown:
