@@ -98,6 +98,8 @@ def plan_join(own, others, expected, seed=None, copies=0, discard=False):
     _check_whole(members, {name: view for name, view in others.items() if name in members}, [own.node])
     _check_fit(own, peer)
     _check_rows(own, discard)
+    if own.node in store.members:
+        _check_last([own.node], store.tables)
     wanted = copies or len(expected)
     tables = {
         name: kind_of(table) if len([node for node in table.copies if node != own.node]) < wanted else None
@@ -176,16 +178,7 @@ def plan_forget(names, views, expected, still_run=False):
         raise _refusal(f"{', '.join(running)} still runs: let it leave (leave_cluster), or stop it first")
     store = next(view.store for view in views.values() if set(known) & set(view.store.members))
     # In check mode a node that runs still has not moved its copies to others.
-    last = sorted(
-        table
-        for table, each in store.tables.items()
-        if set(each.copies) <= set(known) and not set(each.copies) & set(running)
-    )
-    if last:
-        raise _refusal(
-            f"{', '.join(known)} has the last copy of {', '.join(last)}: bring it back, or restore the tables from a "
-            "backup"
-        )
+    _check_last(known, {table: each for table, each in store.tables.items() if not set(each.copies) & set(running)})
     survivors = tuple(node for node in store.members if node not in known)
     _check_whole(survivors, views, known)
     return tuple(known), survivors
@@ -256,6 +249,16 @@ def _check_whole(members, views, leaving=()):
         raise _refusal(
             f"the cluster is degraded or partitioned: {'; '.join(problems)}. Start what is down, repair a partition "
             "(repair_partition), or let the others forget a node that is gone for good (leave_cluster)"
+        )
+
+
+def _check_last(names, tables):
+    """Mnesia deletes a table without a word when the node with its last copy is forgotten."""
+    last = sorted(name for name, table in tables.items() if set(table.copies) <= set(names))
+    if last:
+        raise _refusal(
+            f"{', '.join(names)} has the last copy of {', '.join(last)}: bring it back, or restore the tables from a "
+            "backup"
         )
 
 
