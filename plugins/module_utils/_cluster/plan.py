@@ -89,13 +89,12 @@ def plan_join(own, others, expected, seed=None, copies=0, discard=False):
     _check_own(own, expected)
     if len(own.store.members) > 1:
         return None
-    others = {name: view for name, view in others.items() if view.store.state == RUNNING}
-    peer = _peer(own, others, expected, seed, discard)
+    peer = _peer(own, _running(others), expected, seed, discard)
     if peer is None:
         return None
     store = peer.store
     members = tuple(name for name in store.members if name != own.node)
-    _check_whole(members, {name: view for name, view in others.items() if name in members}, [own.node])
+    _check_whole(members, others, [own.node])
     _check_fit(own, peer)
     _check_rows(own, discard)
     if own.node in store.members:
@@ -161,7 +160,7 @@ def plan_forget(names, views, expected, still_run=False):
     :raises OpsError: when one still runs, has the last copy of a table, is unknown, or another member does not run.
     """
     stopped = [node for node, view in views.items() if view.store.state == STOPPED and node not in names]
-    views = {node: view for node, view in views.items() if view.store.state == RUNNING and node not in names}
+    views = {node: view for node, view in _running(views).items() if node not in names}
     if stopped and not views:
         raise _refusal(f"Mnesia of {', '.join(stopped)} does not run, and nobody else can forget: start it first")
     members = sorted({node for view in views.values() for node in view.store.members})
@@ -187,6 +186,10 @@ def plan_forget(names, views, expected, still_run=False):
 def kind_of(table):
     """Return the kind of copy that another node gets of a table."""
     return next(kind for kind in _KINDS if kind in table.copies.values())
+
+
+def _running(views):
+    return {name: view for name, view in views.items() if view.store.state == RUNNING}
 
 
 def _check_own(own, expected):
