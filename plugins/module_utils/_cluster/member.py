@@ -42,8 +42,7 @@ Restore = fun() -> {restore} end,
 Join = fun() ->
     [application:stop(A) || A <- lists:reverse(Applications)],
     mnesia:stop(),
-    {forget},
-    Do(remove, Remove),
+    try {forget}, Do(remove, Remove) catch throw:Early -> Start(), throw(Early) end,
     try
         Do(start_mnesia, fun mnesia:start/0),
         Do(connect, fun() -> case mnesia:change_config(extra_db_nodes, [Peer]) of
