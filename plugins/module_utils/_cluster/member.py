@@ -73,14 +73,18 @@ _STOP_CONNECTING = """
        {{ok, Nodes}} <- [rpc:call(N, application, get_env, [A, cluster_nodes])]]
 """
 
+# erl_epmd says noport too when there is no port mapper at all.
 _CONNECT = """
+MapperPort = case init:get_argument(epmd_port) of {{ok, [[Text | _] | _]}} -> list_to_integer(Text); _ -> 4369 end,
 [{{N, case net_kernel:connect_node(N) of
     true -> connected;
-    _ -> [_, Host] = string:split(atom_to_list(N), "@"), [Name, _] = string:split(atom_to_list(N), "@"),
+    _ -> [Name, Host] = string:split(atom_to_list(N), "@"),
          case erl_epmd:port_please(Name, Host, 3000) of
              {{port, _, _}} -> refused;
-             noport -> not_registered;
-             _ -> no_epmd
+             _ -> case gen_tcp:connect(Host, MapperPort, [], 3000) of
+                      {{ok, Socket}} -> gen_tcp:close(Socket), not_registered;
+                      _ -> no_epmd
+                  end
          end
  end}} || N <- {names}]
 """
