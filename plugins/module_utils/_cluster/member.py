@@ -42,8 +42,7 @@ Restore = fun() -> {restore} end,
 Join = fun() ->
     [application:stop(A) || A <- lists:reverse(Applications)],
     mnesia:stop(),
-    {forget},
-    Do(remove, Remove),
+    try {forget}, Do(remove, Remove) catch throw:Early -> Start(), throw(Early) end,
     try
         Do(start_mnesia, fun mnesia:start/0),
         Do(connect, fun() -> case mnesia:change_config(extra_db_nodes, [Peer]) of
@@ -74,14 +73,18 @@ _STOP_CONNECTING = """
        {{ok, Nodes}} <- [rpc:call(N, application, get_env, [A, cluster_nodes])]]
 """
 
+# erl_epmd says noport too when there is no port mapper at all.
 _CONNECT = """
+MapperPort = case init:get_argument(epmd_port) of {{ok, [[Text | _] | _]}} -> list_to_integer(Text); _ -> 4369 end,
 [{{N, case net_kernel:connect_node(N) of
     true -> connected;
-    _ -> [_, Host] = string:split(atom_to_list(N), "@"), [Name, _] = string:split(atom_to_list(N), "@"),
+    _ -> [Name, Host] = string:split(atom_to_list(N), "@"),
          case erl_epmd:port_please(Name, Host, 3000) of
              {{port, _, _}} -> refused;
-             noport -> not_registered;
-             _ -> no_epmd
+             _ -> case gen_tcp:connect(Host, MapperPort, [], 3000) of
+                      {{ok, Socket}} -> gen_tcp:close(Socket), not_registered;
+                      _ -> no_epmd
+                  end
          end
  end}} || N <- {names}]
 """
@@ -147,7 +150,8 @@ class Membership:
         if self.options["lost"] or not self.unit.state().running:
             return self._set_aside(quarantine, check_mode)
         own = own_view(self.node)
-        plan = plan_leave(self.node.name, self.leaving, views(self.node, own.store.members), self.options["copies"])
+        seen = {self.node.name: own, **views(self.node, own.store.members)}
+        plan = plan_leave(self.node.name, self.leaving, seen, self.options["copies"])
         result = self._result(plan.steps, tables=plan.copies)
         if check_mode:
             return result

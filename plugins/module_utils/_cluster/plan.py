@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .._core.errors import OpsError
-from .view import ABSENT, RUNNING
+from .view import ABSENT, RUNNING, STOPPED
 
 # A table that has copies of several kinds is copied as the most durable of them.
 _KINDS = ("disc_copies", "disc_only_copies", "ram_copies")
@@ -89,15 +89,16 @@ def plan_join(own, others, expected, seed=None, copies=0, discard=False):
     _check_own(own, expected)
     if len(own.store.members) > 1:
         return None
-    others = {name: view for name, view in others.items() if view.store.state == RUNNING}
-    peer = _peer(own, others, expected, seed, discard)
+    peer = _peer(own, _running(others), expected, seed, discard)
     if peer is None:
         return None
     store = peer.store
     members = tuple(name for name in store.members if name != own.node)
-    _check_whole(members, {name: view for name, view in others.items() if name in members}, [own.node])
+    _check_whole(members, others, [own.node])
     _check_fit(own, peer)
     _check_rows(own, discard)
+    if own.node in store.members:
+        _check_last([own.node], store.tables)
     wanted = copies or len(expected)
     tables = {
         name: kind_of(table) if len([node for node in table.copies if node != own.node]) < wanted else None
@@ -121,9 +122,13 @@ def plan_leave(leaver, leaving, views, copies=0):
     :param leaving: names of all nodes that leave, the leaver included; some may have done so already.
     :param views: node name to :class:`.view.View` of every member that answers, the leaver's included.
     :param copies: how many nodes have a copy of each table, 0 for all.
-    :raises OpsError: when nobody would be left, or another member does not run.
+    :raises OpsError: when nobody would be left, or a member does not run.
     """
     store = views[leaver].store
+    if store.state == ABSENT:
+        return Leave(leaver, ())
+    if store.state == STOPPED:
+        raise _refusal(f"Mnesia of {leaver} does not run, so it cannot hand over what it has: start it first")
     survivors = tuple(name for name in store.members if name not in leaving)
     if not survivors:
         raise _refusal(
@@ -154,7 +159,10 @@ def plan_forget(names, views, expected, still_run=False):
     :param still_run: for check mode, in which a node that leaves was not stopped.
     :raises OpsError: when one still runs, has the last copy of a table, is unknown, or another member does not run.
     """
-    views = {node: view for node, view in views.items() if view.store.state == RUNNING and node not in names}
+    stopped = [node for node, view in views.items() if view.store.state == STOPPED and node not in names]
+    views = {node: view for node, view in _running(views).items() if node not in names}
+    if stopped and not views:
+        raise _refusal(f"Mnesia of {', '.join(stopped)} does not run, and nobody else can forget: start it first")
     members = sorted({node for view in views.values() for node in view.store.members})
     unknown = [name for name in names if name not in members and name not in expected]
     if unknown:
@@ -168,12 +176,8 @@ def plan_forget(names, views, expected, still_run=False):
     if running and not still_run:
         raise _refusal(f"{', '.join(running)} still runs: let it leave (leave_cluster), or stop it first")
     store = next(view.store for view in views.values() if set(known) & set(view.store.members))
-    last = sorted(table for table, each in store.tables.items() if set(each.copies) <= set(known))
-    if last:
-        raise _refusal(
-            f"{', '.join(known)} has the last copy of {', '.join(last)}: bring it back, or restore the tables from a "
-            "backup"
-        )
+    # In check mode a node that runs still has not moved its copies to others.
+    _check_last(known, {table: each for table, each in store.tables.items() if not set(each.copies) & set(running)})
     survivors = tuple(node for node in store.members if node not in known)
     _check_whole(survivors, views, known)
     return tuple(known), survivors
@@ -182,6 +186,10 @@ def plan_forget(names, views, expected, still_run=False):
 def kind_of(table):
     """Return the kind of copy that another node gets of a table."""
     return next(kind for kind in _KINDS if kind in table.copies.values())
+
+
+def _running(views):
+    return {name: view for name, view in views.items() if view.store.state == RUNNING}
 
 
 def _check_own(own, expected):
@@ -247,6 +255,16 @@ def _check_whole(members, views, leaving=()):
         )
 
 
+def _check_last(names, tables):
+    """Mnesia deletes a table without a word when the node with its last copy is forgotten."""
+    last = sorted(name for name, table in tables.items() if set(table.copies) <= set(names))
+    if last:
+        raise _refusal(
+            f"{', '.join(names)} has the last copy of {', '.join(last)}: bring it back, or restore the tables from a "
+            "backup"
+        )
+
+
 def _check_fit(own, peer):
     if own.otp != peer.otp:
         raise _refusal(
@@ -262,6 +280,13 @@ def _check_fit(own, peer):
 
 
 def _check_rows(own, discard):
+    # Mnesia that is stopped shows no tables, and one that loads a table shows it empty.
+    unread = [name for name, table in own.store.tables.items() if not table.loaded]
+    if own.store.state != RUNNING or unread:
+        why = f"{own.node} has not loaded {', '.join(unread)}" if unread else f"Mnesia of {own.node} does not run"
+        raise _refusal(
+            f"{why}, so it cannot be told whether it holds rows, which joining would replace: let it start up first"
+        )
     if own.store.rows and not discard:
         raise _refusal(
             f"{_holds(own)} of its own, which joining would replace: set erlmcp_cluster_adopt: discard for this host "

@@ -103,15 +103,20 @@ class Restart:
 
     def _revert(self, before, failure):
         """Put the node back on what it ran before, and say so in the failure that is raised."""
-        both = {"release": self.observer.releases, "config": self.observer.configs}
-        # A run that was cut off may have switched the release before.
-        slots = [each for name, each in both.items() if before[name]["next"]] or [both["release"]]
-        if any(each.state().previous is None for each in slots):
+        releases, configs = self.observer.releases, self.observer.configs
+        switched = []
+        # A release with which the node served until now is not the cause. What a run that was killed has switched is.
+        served = before["health"]["healthy"] and before["release"]["running"] == releases.state().current
+        if not served:
+            switched.append(releases)
+        if before["config"]["next"]:
+            switched.append(configs)
+        if not switched or any(each.state().previous is None for each in switched):
             return failure
         self._stop()
-        for each in slots:
+        for each in switched:
             each.revert()
-        release = both["release"].state().current
+        release = releases.state().current
         try:
             self._start(before)
         except OpsError as second:
