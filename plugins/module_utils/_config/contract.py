@@ -104,11 +104,17 @@ def _node_names(nodes, name_type):
             yield f"{' and '.join(same)} have the same node name {name!r}: set erlmcp_node_name or erlmcp_node_host"
 
 
-def _cookie(cookie):
-    if cookie is None:
-        return
+def cookie_problem(cookie):
+    """Return what is wrong with a cookie, without showing it, to be said after the variable's name; or ``None``."""
     advice = "set it to 20 to 255 characters of A-Z, a-z, 0-9, _ and -, made at random"
     if cookie == "erlmcp":
-        yield f"erlmcp_cookie is the well-known default, with which anyone can run code on the node: {advice}"
-    elif not isinstance(cookie, str) or not _COOKIE.fullmatch(cookie):
-        yield f"erlmcp_cookie (not shown) is too short, too long or has other characters: {advice}"
+        return f"is the well-known default, with which anyone can run code on the node: {advice}"
+    if not isinstance(cookie, str) or not _COOKIE.fullmatch(cookie):
+        return f"(not shown) is too short, too long or has other characters: {advice}"
+    return None
+
+
+def _cookie(cookie):
+    problem = None if cookie is None else cookie_problem(cookie)
+    if problem:
+        yield f"erlmcp_cookie {problem}"
