@@ -120,24 +120,23 @@ class HttpLoad:
         self.output = ""
 
     def __enter__(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            script.write(f"function delay() return {round(self.pause_seconds * 1000)} end\n")
-            script.flush()
-            self.process = subprocess.Popen(
-                ["wrk", "-t", "1", "-c", str(self.connections), "-d", f"{LONGEST_SECONDS}s", "--timeout", "10s"]
-                + ["-s", script.name, self.url],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            # Its first line is printed when it has read the script.
-            self.output = self.process.stdout.readline()
+        self.script = tempfile.NamedTemporaryFile("w", suffix=".lua")
+        self.script.write(f"function delay() return {round(self.pause_seconds * 1000)} end\n")
+        self.script.flush()
+        self.process = subprocess.Popen(
+            ["wrk", "-t", "1", "-c", str(self.connections), "-d", f"{LONGEST_SECONDS}s", "--timeout", "10s"]
+            + ["-s", self.script.name, self.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         return self
 
     def __exit__(self, *_exception):
         # Asked so, wrk ends as if its time were over, with its summary.
         self.process.send_signal(signal.SIGINT)
-        self.output += self.process.communicate(timeout=60)[0]
+        self.output = self.process.communicate(timeout=60)[0]
+        self.script.close()
         self.__dict__.update(wrk_summary(self.output))
 
     def __str__(self):

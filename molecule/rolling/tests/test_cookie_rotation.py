@@ -19,8 +19,8 @@ HOSTS = Hosts(Path(__file__).parents[1])
 FIRST, *OTHERS = HOSTS
 LAST = OTHERS[-1]
 # The scenario has a cookie of its own: others run beside it.
-COOKIE_FILE = CACHE / "cookies" / "cluster"
-NEXT_FILE = COOKIE_FILE.with_name("cluster.next")
+COOKIE_FILE = CACHE / "cookies" / "rolling"
+NEXT_FILE = COOKIE_FILE.with_name("rolling.next")
 HOME = "/etc/erlmcp/home"
 REPLACE = "erlmcp.ops.erlmcp_cluster : Replace the cookie of the running node and in its file"
 IMPATIENT = {"erlmcp_cluster_wait_seconds": 5}
@@ -67,7 +67,7 @@ def same_rows():
 
 @pytest.fixture(autouse=True)
 def _cluster_as_it_was():
-    assert COOKIE_FILE.exists(), "set erlmcp_cluster_name: cluster in the inventory of this scenario"
+    assert COOKIE_FILE.exists(), "set erlmcp_cluster_name: rolling in the inventory of this scenario"
     yield
     done = play("erlmcp.ops.site", HOSTS)
     assert done.rc == 0, done.messages

@@ -1,0 +1,196 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Three nodes behind a balancer change their release, and are restarted, while clients notice nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from backuplib import SOAK, content, pid
+from loadlib import HttpLoad, McpLoad
+from testlib import Hosts, Watch, health, play, reachable, ssh, start
+
+SCENARIO = Path(__file__).parents[1]
+HOSTS = Hosts(SCENARIO)
+(BALANCER,) = Hosts(SCENARIO, "erlmcp_balancers").values()
+FIRST, SECOND, THIRD = HOSTS
+OLD, NEW, BROKEN = "1.0.0", "1.1.0", "1.2.0"
+SESSION_SECONDS = {"erlmcp_load_balancer_drain_seconds": 10, "erlmcp_cluster_drain_timeout_seconds": 10}
+
+
+def archive(version):
+    return {"erlmcp_release_archive": f"{{{{ __releases }}}}/erlmcp-{version}.tar.gz", **SESSION_SECONDS}
+
+
+def versions():
+    return {name: ssh(address, "cat /run/erlmcp/started.release").stdout.strip() for name, address in HOSTS.items()}
+
+
+def pids():
+    return {name: pid(address) for name, address in HOSTS.items()}
+
+
+def server_states():
+    """Administrative state of each server of each backend, 0 for one that gets its share."""
+    lines = ssh(BALANCER, "echo 'show servers state' | nc -N -U /run/haproxy/admin.sock").stdout.splitlines()
+    fields = [line.split() for line in lines if line[:1].isdigit() and " " in line]
+    return {(each[1], each[3]): each[6] for each in fields}
+
+
+@contextmanager
+def load():
+    """Clients on both ports of the balancer; none of their requests may fail."""
+    with McpLoad(BALANCER) as mcp, HttpLoad(BALANCER) as http, Watch(HOSTS) as watch:
+        yield watch
+    print(mcp, http, sep="\n")
+    assert mcp.requests > 100 and not mcp.failures, mcp
+    assert http.requests > 100 and not http.failed, http
+
+
+@pytest.fixture(autouse=True)
+def _cluster_as_it_was():
+    done = play("erlmcp.ops.site", HOSTS, SESSION_SECONDS)
+    assert done.rc == 0, done.messages
+    assert set(versions().values()) == {OLD}
+    yield
+    assert set(server_states().values()) == {"0"}
+
+
+def test_upgrade_restart_and_rollback_fail_no_request():
+    rows = {content(address)[3] for address in HOSTS.values()}
+    assert rows == {0}
+    for playbook, variables, version in (
+        ("upgrade", archive(NEW), NEW),
+        ("restart", SESSION_SECONDS, NEW),
+        ("rollback", SESSION_SECONDS, OLD),
+    ):
+        before = pids()
+        started = time.monotonic()
+        with load() as watch:
+            done = play(f"erlmcp.ops.{playbook}", HOSTS, variables)
+        print(f"{playbook}: {time.monotonic() - started:.0f} s")
+        assert done.rc == 0, done.messages
+        assert set(versions().values()) == {version}
+        assert all(pids()[name] != before[name] for name in HOSTS)
+        assert watch.most_down_together() == 1
+        assert len({content(address)[4] for address in HOSTS.values()}) == 1
+
+
+def test_a_release_that_never_gets_healthy_is_taken_back_on_the_first_node_only():
+    before = pids()
+    with load() as watch:
+        done = play("erlmcp.ops.upgrade", HOSTS, {**archive(BROKEN), "erlmcp_cluster_start_timeout_seconds": 10})
+    assert done.rc != 0
+    assert "never becomes healthy" in done.messages
+    assert f"put back on release {OLD} and serves again" in done.messages
+    assert set(versions().values()) == {OLD}
+    assert {name: pids()[name] for name in (SECOND, THIRD)} == {name: before[name] for name in (SECOND, THIRD)}
+    assert all(not watch.outages(name) for name in (SECOND, THIRD))
+    for address in HOSTS.values():
+        assert ssh(address, "readlink /opt/erlmcp/next", check=False).returncode != 0
+    good = play("erlmcp.ops.upgrade", HOSTS, archive(NEW))
+    assert good.rc == 0, good.messages
+    assert set(versions().values()) == {NEW}
+
+
+def test_the_canary_goes_first():
+    shown = play("erlmcp.ops.upgrade", HOSTS, {**archive(NEW), "erlmcp_cluster_canary": SECOND}, ["--check"])
+    assert shown.rc == 0, shown.messages
+    assert set(versions().values()) == {OLD}
+    done = play("erlmcp.ops.upgrade", HOSTS, {**archive(NEW), "erlmcp_cluster_canary": SECOND})
+    assert done.rc == 0, done.messages
+    assert done.changed == shown.changed
+    turns = [
+        host
+        for step in done.report["plays"]
+        for task in step["tasks"]
+        for host in task["hosts"]
+        if task["task"]["name"].endswith("Bring the node to what is on disk")
+    ]
+    assert turns == [SECOND, FIRST, THIRD]
+
+
+@pytest.mark.parametrize(
+    ("playbook", "variables", "message"),
+    [
+        ("upgrade", archive("9.9.9"), "erlmcp-9.9.9.tar.gz"),
+        ("upgrade", archive(OLD), "every node runs 1.0.0 already"),
+        ("rollback", {"erlmcp_cluster_rollback_version": "0.0.1"}, "release 0.0.1 is not installed"),
+    ],
+)
+def test_a_release_that_is_missing_or_runs_already_is_refused(playbook, variables, message):
+    before = pids()
+    done = play(f"erlmcp.ops.{playbook}", HOSTS, variables)
+    assert done.rc != 0
+    assert message in done.messages
+    assert pids() == before
+
+
+def test_a_degraded_cluster_is_not_upgraded_unless_that_is_wanted():
+    ssh(HOSTS[THIRD], "systemctl stop erlmcp")
+    before = pids()
+    done = play("erlmcp.ops.upgrade", HOSTS, archive(NEW))
+    assert done.rc != 0
+    assert f"does not see erlmcp@{THIRD}" in done.messages
+    assert "erlmcp_cluster_force" in done.messages
+    assert pids() == before
+    forced = play("erlmcp.ops.upgrade", HOSTS, {**archive(NEW), "erlmcp_cluster_force": True})
+    assert forced.rc == 0, forced.messages
+    assert set(versions().values()) == {NEW}
+
+
+def test_a_second_operator_is_told_who_is_at_work():
+    running = start("erlmcp.ops.upgrade", HOSTS, archive(NEW))
+    try:
+        for line in running.stdout:
+            if "Check the cluster" in line or "Ask the node how it is" in line:
+                break
+        second = play("erlmcp.ops.restart", HOSTS, SESSION_SECONDS)
+        assert second.rc != 0
+        assert "upgrade" in second.messages
+        assert "root@" in second.messages
+        running.stdout.read()
+        assert running.wait(timeout=300) == 0
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+    assert set(versions().values()) == {NEW}
+
+
+def test_killed_anywhere_it_is_finished_by_the_next_run():
+    rounds = 20 if SOAK else 3
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    forward = True
+    longest = 45
+    for number in range(rounds):
+        playbook = "upgrade"
+        version = NEW if forward else OLD
+        moment = chance.uniform(3, longest)
+        with load() as watch:
+            running = start(f"erlmcp.ops.{playbook}", HOSTS, archive(version))
+            deadline = time.monotonic() + moment
+            while time.monotonic() < deadline and running.poll() is None:
+                time.sleep(0.1)
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+            found = versions()
+            again = play(f"erlmcp.ops.{playbook}", HOSTS, archive(version))
+        assert again.rc == 0, (number, moment, again.messages)
+        print(f"{number}: killed after {moment:.1f} s at {sorted(found.values())}")
+        assert set(versions().values()) == {version}
+        assert watch.most_down_together() <= 1
+        assert set(server_states().values()) == {"0"}
+        forward = not forward
+    assert all(health(address)["status"] == "healthy" for address in HOSTS.values())
+    assert reachable(BALANCER, 5005)
