@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots, SlotState
+from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.killed import killed_everywhere
 
 
 @pytest.fixture(name="slots")
@@ -79,3 +80,36 @@ def test_unfinished_entries_are_not_names(slots, tmp_path):
 
 def test_what_a_slot_points_to_is_kept():
     assert SlotState(current="b", next=None, previous="a").kept == {"a", "b"}
+
+
+def upgraded(root, following=None):
+    for name in ("1.0.0", "1.1.0", "1.2.0"):
+        (root / "releases" / name).mkdir(parents=True)
+    slots = Slots(str(root), "releases")
+    for version in ("1.0.0", "1.1.0"):
+        slots.stage(version)
+        slots.activate()
+    if following:
+        slots.stage(following)
+    return slots
+
+
+def test_the_way_back_forgets_what_was_tried_and_what_waits(tmp_path):
+    slots = upgraded(tmp_path, "1.2.0")
+    slots.revert()
+    assert slots.state() == SlotState(current="1.0.0")
+
+
+def test_there_is_no_way_back_from_the_first(slots):
+    slots.stage("1.0.0")
+    slots.activate()
+    slots.stage("1.1.0")
+    slots.revert()
+    assert slots.state() == SlotState(current="1.0.0", next="1.1.0")
+
+
+def test_a_way_back_that_was_killed_anywhere_is_gone_to_the_end_by_the_next(tmp_path):
+    for slots in killed_everywhere(lambda number: upgraded(tmp_path / str(number), "1.2.0"), Slots.revert):
+        assert slots.state().current in ("1.0.0", "1.1.0")
+        slots.revert()
+        assert slots.state() == SlotState(current="1.0.0")

@@ -2,11 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The plan of node_restart. What a restart does to a real node is proven by the scenario ``rolling``."""
+"""The plan of node_restart, and its way back. A restart of a real node is proven by the scenario ``rolling``."""
 
 from __future__ import annotations
 
-from ansible_collections.erlmcp.ops.plugins.module_utils._node.restart import plan
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.view import RUNNING, Store, Table
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots, SlotState
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import Observer
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.restart import Restart, plan
 
 
 def state(reasons, running=True, healthy=True, **slots):
@@ -62,3 +69,174 @@ def test_a_reason_from_outside_restarts_a_node_that_needs_nothing():
 
 def test_a_reason_is_named_once():
     assert plan(state(["config"]), ["config"])[0] == ["config"]
+
+
+# A restart, with real slots and a fake node that serves with what the test says it serves with
+
+
+class FakeUnit:
+    """A fake: notes what was done, and with which release."""
+
+    name = "erlmcp.service"
+
+    def __init__(self, releases):
+        self.releases = releases
+        self.done = []
+
+    def reload_definitions(self):
+        self.done.append("reload")
+
+    def start(self, _timeout):
+        self.done.append(f"start {self.releases.state().current}")
+
+    def stop(self, _timeout):
+        self.done.append("stop")
+
+    def journal(self, _since):
+        return "why"
+
+
+class FakeObserver:
+    """A fake: a node that is healthy with some pairs of release and config."""
+
+    gave_up = staticmethod(Observer.gave_up)
+
+    def __init__(self, root, serves):
+        self.serves = serves
+        self.releases = Slots(str(root), "releases")
+        self.configs = Slots(str(root / "etc"), "sets")
+        (root / "etc").mkdir()
+        self.unit = FakeUnit(self.releases)
+        self.node = SimpleNamespace(name="a@h", evaluate=lambda *_question, **_options: [])
+        self.store = Store(RUNNING, ("a@h", "b@h"), ("a@h", "b@h"), "/d", {})
+        for slots, name in ((self.releases, "1"), (self.configs, "one")):
+            slots.stage(name)
+            slots.activate()
+        self.running_release = "1"
+
+    def observe(self):
+        release, config = self.releases.state(), self.configs.state()
+        healthy = (release.current, config.current) in self.serves
+        return {
+            "name": "a@h",
+            "running": True,
+            "unit": {"active": "active" if healthy else "failed", "automatic_restarts": 0},
+            "health": {"healthy": healthy, "detail": f"{release.current} with {config.current}"},
+            "release": {"running": self.running_release, **vars(release)},
+            "config": vars(config),
+            "members": ["a@h"],
+            "store": self.store.summary(),
+            "distribution_error": None,
+        }
+
+    def restart(self, **options):
+        options = {
+            "drain": {"start": None, "undo": None, "count": None, "timeout_seconds": 0},
+            "gate": True,
+            "members": [],
+            "revert": True,
+            "start_timeout_seconds": 5,
+            "stop_timeout_seconds": 5,
+            **options,
+        }
+        return Restart(self, options).apply(self.observe())
+
+
+@pytest.fixture(name="observer")
+def _observer(tmp_path):
+    return FakeObserver(tmp_path, {("1", "one")})
+
+
+def test_a_release_and_a_config_that_do_not_serve_are_put_back(observer):
+    observer.releases.stage("2")
+    observer.configs.stage("two")
+    with pytest.raises(OpsError, match="(?s)2 with two .*node was put back on release 1 and serves again") as failure:
+        observer.restart()
+    assert failure.value.kind == "reverted"
+    assert "revert_config" not in str(failure.value)
+    assert (observer.releases.state(), observer.configs.state()) == (SlotState("1"), SlotState("one"))
+    assert observer.unit.done == ["reload", "stop", "start 2", "stop", "start 1"]
+
+
+def test_a_config_that_was_not_switched_stays(observer):
+    for name in ("two", "one"):
+        observer.configs.stage(name)
+        observer.configs.activate()
+    observer.releases.stage("2")
+    with pytest.raises(OpsError, match="put back on release 1"):
+        observer.restart()
+    assert observer.configs.state() == SlotState("one", previous="two")
+
+
+def test_a_release_that_was_not_switched_stays(observer):
+    for name in ("2", "1"):
+        observer.releases.stage(name)
+        observer.releases.activate()
+    observer.configs.stage("two")
+    with pytest.raises(OpsError, match="put back on release 1 and serves again"):
+        observer.restart()
+    assert observer.releases.state() == SlotState("1", previous="2")
+    assert observer.configs.state() == SlotState("one")
+
+
+@pytest.mark.parametrize("running", [None, "2"], ids=["stopped", "started without success"])
+def test_a_release_that_a_killed_run_switched_to_is_put_back(observer, running):
+    observer.releases.stage("2")
+    observer.releases.activate()
+    observer.running_release = running
+    with pytest.raises(OpsError, match="put back on release 1 and serves again"):
+        observer.restart()
+
+
+def test_what_does_not_serve_with_the_old_release_either_is_told(observer):
+    observer.serves = set()
+    observer.releases.stage("2")
+    with pytest.raises(OpsError, match="(?s)2 with one .*put back on release 1, with which .* either: .*1 with one"):
+        observer.restart()
+    assert observer.releases.state() == SlotState("1")
+
+
+def test_where_nothing_ran_before_there_is_only_the_failure(tmp_path, observer):
+    observer.serves = set()
+    with pytest.raises(OpsError, match="1 with one") as failure:
+        observer.restart()
+    assert failure.value.kind == "health"
+    assert "put back" not in str(failure.value)
+    assert observer.unit.done == ["reload", "stop", "start 1"]
+
+
+def test_unless_asked_nothing_is_put_back(observer):
+    observer.releases.stage("2")
+    observer.configs.stage("two")
+    with pytest.raises(OpsError, match="The previous config one is kept: run the playbook revert_config"):
+        observer.restart(revert=False)
+    assert observer.releases.state() == SlotState("2", previous="1")
+
+
+def shared(*nodes, running=("a@h", "b@h")):
+    tables = {"item": Table(dict.fromkeys(nodes, "disc_copies"))}
+    return Store(RUNNING, ("a@h", "b@h"), running, "/d", tables)
+
+
+@pytest.mark.parametrize("store", [shared("a@h"), shared("a@h", "b@h", running=("a@h",))])
+def test_the_last_running_copy_of_a_table_is_not_taken_down(observer, store):
+    observer.store = store
+    with pytest.raises(OpsError, match="a@h is left running, because no other node that runs has a copy of item"):
+        observer.restart()
+    assert "stop" not in observer.unit.done
+    observer.restart(gate=False)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        shared("a@h", "b@h"),
+        shared("b@h"),
+        Store(RUNNING, ("a@h",), ("a@h",), "/d", {"item": Table({"a@h": "disc_copies"})}),
+    ],
+    ids=["another has one", "others have it", "nobody else"],
+)
+def test_a_node_that_may_go_is_restarted(observer, store):
+    observer.store = store
+    observer.restart()
+    assert observer.unit.done == ["reload", "stop", "start 1"]
