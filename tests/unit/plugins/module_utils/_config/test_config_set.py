@@ -68,7 +68,6 @@ class Host:
             "group": GROUP,
             "keep": 5,
             "readmit": False,
-            "readmit": False,
             "secrets": [],
             **params,
         }

@@ -150,9 +150,7 @@ def _observer(tmp_path):
 def test_a_release_and_a_config_that_do_not_serve_are_put_back(observer):
     observer.releases.stage("2")
     observer.configs.stage("two")
-    with pytest.raises(
-        OpsError, match="(?s)2 with two .*node was put back on release 1 and serves again"
-    ) as failure:
+    with pytest.raises(OpsError, match="(?s)2 with two .*node was put back on release 1 and serves again") as failure:
         observer.restart()
     assert failure.value.kind == "reverted"
     assert "revert_config" not in str(failure.value)
