@@ -76,7 +76,7 @@ _STOP_CONNECTING = """
 # erl_epmd says noport too when there is no port mapper at all.
 _CONNECT = """
 MapperPort = case init:get_argument(epmd_port) of {{ok, [[Text | _] | _]}} -> list_to_integer(Text); _ -> 4369 end,
-[{{N, case net_kernel:connect_node(N) of
+Connect = fun(N) -> case net_kernel:connect_node(N) of
     true -> connected;
     _ -> [Name, Host] = string:split(atom_to_list(N), "@"),
          case erl_epmd:port_please(Name, Host, 3000) of
@@ -86,7 +86,10 @@ MapperPort = case init:get_argument(epmd_port) of {{ok, [[Text | _] | _]}} -> li
                       _ -> no_epmd
                   end
          end
- end}} || N <- {names}]
+end end,
+Self = self(), Names = {names},
+[spawn(fun() -> Self ! {{erlmcp_ops_connected, N, Connect(N)}} end) || N <- Names],
+[receive {{erlmcp_ops_connected, N, How}} -> {{N, How}} after 30000 -> {{N, no_epmd}} end || N <- Names]
 """
 _WHY_NOT = {
     "refused": "its port mapper knows it, but it refuses the connection: its cookie is another one, or a firewall is "
@@ -149,6 +152,7 @@ class Membership:
         quarantine = Quarantine(self.options, self.unit, self.runner)
         if self.options["lost"] or not self.unit.state().running:
             return self._set_aside(quarantine, check_mode)
+        quarantine.check()
         own = own_view(self.node)
         seen = {self.node.name: own, **views(self.node, own.store.members)}
         plan = plan_leave(self.node.name, self.leaving, seen, self.options["copies"])
@@ -176,6 +180,7 @@ class Membership:
         """A node that does not run: finish what an earlier run began, or take what a lost node left."""
         if not quarantine.needed():
             return self._result([])
+        quarantine.check()
         if not quarantine.begun() and not self.options["lost"]:
             raise OpsError(
                 f"{self.node.name} does not run, so it cannot hand over what it has: start it, or let the others "
@@ -184,7 +189,8 @@ class Membership:
             )
         if not check_mode:
             quarantine.begin([])
-            self.unit.stop(self.options["stop_timeout_seconds"])
+            if self.unit.state().running:
+                self.unit.stop(self.options["stop_timeout_seconds"])
             quarantine.finish()
         return self._result([f"{self.node.name}: set its data and its cookie aside, mask its unit"])
 

@@ -14,6 +14,7 @@ import json
 import os
 
 from .._config.admission import admit, marker_path
+from .._core.errors import OpsError
 from .._core.files import link_atomically, sync_directory, write_atomically
 
 _UNIT_DIR = "/etc/systemd/system"
@@ -41,6 +42,18 @@ class Quarantine:
     def aside(self):
         return f"{self.data_dir}.removed-{self._record()['time']}"
 
+    def check(self):
+        """Refuse a data directory that cannot be renamed.
+
+        :raises OpsError: naming it.
+        """
+        if os.path.ismount(self.data_dir):
+            raise OpsError(
+                f"{self.data_dir} is a mount point, so it cannot be set aside under another name: move the data one "
+                "level below (erlmcp_data_dir), or unmount it and run again",
+                kind="membership",
+            )
+
     def begun(self):
         return os.path.exists(self.marker)
 
@@ -54,6 +67,7 @@ class Quarantine:
         if not self.begun():
             now = f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
             record = {"node": self.node["name"], "time": now, "survivors": list(survivors)}
+            os.makedirs(self.node["config_dir"], exist_ok=True)
             write_atomically(self.marker, json.dumps(record, indent=2).encode() + b"\n", mode=0o644)
 
     def withdraw(self):

@@ -50,8 +50,8 @@ def rollback_version(nodes, asked=None):
     current = sorted({str(node["current"]) for node in nodes.values()})
     if len(current) > 1:
         raise OpsError(
-            f"the nodes are on {' and '.join(current)}, as after a change that was cut off: name the version to go back "
-            "to in erlmcp_cluster_rollback_version"
+            f"the nodes are on {' and '.join(current)}, as after a change that was cut off: name the version to go "
+            "back to in erlmcp_cluster_rollback_version"
         )
     previous = sorted({str(node["previous"]) for node in nodes.values()})
     if len(previous) > 1 or previous == ["None"]:

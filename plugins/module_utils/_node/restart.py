@@ -113,20 +113,22 @@ class Restart:
             switched.append(configs)
         if not switched or any(each.state().previous is None for each in switched):
             return failure
-        self._stop()
-        for each in switched:
-            each.revert()
-        release = releases.state().current
+        name, release = self.observer.node.name, releases.state().previous if releases in switched else None
+        what = f"release {release}" if release else "the config before"
         try:
+            self._stop()
+            for each in switched:
+                each.revert()
             self._start(before)
         except OpsError as second:
             return OpsError(
-                f"{failure} It was put back on release {release}, with which it does not serve either: {second}",
+                f"{name} was put back on {what}, with which it does not serve either: {second} First it failed so: "
+                f"{failure}",
                 kind="health",
                 **failure.details,
             )
         return OpsError(
-            f"{failure} The node was put back on release {release} and serves again.",
+            f"{name} was put back on {what} and serves again. It had failed: {failure}",
             kind="reverted",
             **failure.details,
         )

@@ -18,9 +18,12 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import CO
 NO_UNIT = hashlib.sha256().hexdigest()
 STORE = (
     "[{state,running},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},{running,['erlmcp@127.0.0.1']},"
-    '{directory,{"/d"}},{tables,[{item,[{\'erlmcp@127.0.0.1\',disc_copies}],7,true,{[key,value]},[]}]}]'
+    "{directory,{\"/d\"}},{tables,[{item,[{'erlmcp@127.0.0.1',disc_copies}],7,true,{[key,value]},[]}]}]"
 )
-FIGURES = "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},{store," + STORE + "}]"
+FIGURES = (
+    "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},"
+    f"{{store,{STORE}}}]"
+)
 
 
 class FakeRunner:
