@@ -45,4 +45,5 @@ def test_internals_are_marked_as_such(role):
 
 @pytest.mark.parametrize("role", [role for role in ROLES if role.name != "erlmcp"], ids=lambda role: role.name)
 def test_every_role_gets_the_contract(role):
-    assert load(role / "meta" / "main.yml")["dependencies"] == [{"role": "erlmcp.ops.erlmcp"}]
+    dependencies = load(role / "meta" / "main.yml")["dependencies"]
+    assert [dependency["role"] for dependency in dependencies] == ["erlmcp.ops.erlmcp"]
