@@ -20,7 +20,8 @@ export PYTHONPATH := $(CURDIR)/molecule/shared
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Erlang, age and zstd are for the unit tests: Erlang judges what the filters write, and reads and builds tables.
-PACKAGES := age erlang-base erlang-mnesia iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container zstd
+# wrk is the load on a balancer in the scenarios.
+PACKAGES := age erlang-base erlang-mnesia iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container wrk zstd
 
 .PHONY: help
 help: ## Show this list

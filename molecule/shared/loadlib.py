@@ -98,7 +98,7 @@ class McpLoad:
 def _call(client, wanted, tool, **arguments):
     """Return whether the tool answers as it must; anything else raises."""
     result = client.call(tool, **arguments)
-    assert not result["isError"] and result["content"][0]["text"] == wanted, result
+    assert result == {"content": [{"type": "text", "text": wanted}], "isError": False}, result
     return True
 
 
@@ -137,7 +137,7 @@ class HttpLoad:
         self.process.send_signal(signal.SIGINT)
         self.output = self.process.communicate(timeout=60)[0]
         self.script.close()
-        self.__dict__.update(wrk_summary(self.output))
+        self.requests, self.not_2xx, self.socket_errors = wrk_summary(self.output)
 
     def __str__(self):
         return f"HTTP: {self.requests} requests, {self.failed} failed\n{self.output}"
@@ -148,13 +148,14 @@ class HttpLoad:
 
 
 def wrk_summary(output):
-    """Return what wrk counted: ``requests``, ``not_2xx`` and ``socket_errors``, which it leaves out when there is none."""
+    """Return what wrk counted: requests, answers that are no success, and dict of socket errors by their kind."""
     requests = re.search(r"(\d+) requests in ", output)
     assert requests, f"wrk has no summary:\n{output}"
+    # Lines that would say 0 are left out.
     not_2xx = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     errors = re.search(r"Socket errors: (.*)", output)
-    return {
-        "requests": int(requests[1]),
-        "not_2xx": int(not_2xx[1]) if not_2xx else 0,
-        "socket_errors": {kind: int(count) for kind, count in re.findall(r"(\w+) (\d+)", errors[1])} if errors else {},
-    }
+    return (
+        int(requests[1]),
+        int(not_2xx[1]) if not_2xx else 0,
+        {kind: int(count) for kind, count in re.findall(r"(\w+) (\d+)", errors[1])} if errors else {},
+    )

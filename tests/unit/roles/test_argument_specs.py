@@ -49,4 +49,5 @@ def test_internals_are_marked_as_such(role):
     "role", [role for role in ROLES if role.name not in WITHOUT_CONTRACT], ids=lambda role: role.name
 )
 def test_every_role_gets_the_contract(role):
-    assert load(role / "meta" / "main.yml")["dependencies"] == [{"role": "erlmcp.ops.erlmcp"}]
+    dependencies = load(role / "meta" / "main.yml")["dependencies"]
+    assert [dependency["role"] for dependency in dependencies] == ["erlmcp.ops.erlmcp"]
