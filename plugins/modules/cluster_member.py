@@ -96,15 +96,10 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Let the nodes share their tables, one after the other
-  hosts: erlmcp
-  serial: 1
-  any_errors_fatal: true
-  tasks:
-    - name: Join
-      erlmcp.ops.cluster_member:
-        node: "{{ __erlmcp_node }}"
-        members: "{{ erlmcp_cluster_nodes }}"
+- name: Let the node share the tables of the others, in a play with serial 1
+  erlmcp.ops.cluster_member:
+    node: "{{ __erlmcp_node }}"
+    members: "{{ erlmcp_cluster_nodes }}"
 
 - name: Let the others forget a node that was lost
   erlmcp.ops.cluster_member:

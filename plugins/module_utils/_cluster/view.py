@@ -21,7 +21,11 @@ ABSENT = "absent"
 _STORE = """
 [{state, case code:which(mnesia) of
      non_existing -> absent;
-     _ -> case mnesia:system_info(is_running) of yes -> running; _ -> stopped end
+     _ -> case {mnesia:system_info(is_running), mnesia:system_info(use_dir)} of
+              {yes, _} -> running;
+              {_, true} -> stopped;
+              _ -> absent
+          end
  end},
  {members, case code:which(mnesia) of non_existing -> []; _ -> lists:sort(mnesia:system_info(db_nodes)) end},
  {running, case code:which(mnesia) of non_existing -> []; _ -> lists:sort(mnesia:system_info(running_db_nodes)) end},
@@ -71,7 +75,7 @@ class Table:
 class Store:
     """Mnesia of one node.
 
-    :param state: ``running``, ``stopped`` or ``absent`` (the release has none).
+    :param state: ``running``, ``stopped`` or ``absent`` (the release has none, or does not use it).
     :param members: nodes in its schema, itself included.
     :param running: those of them that it takes to be running.
     :param directory: where it keeps its files, on the node's host.

@@ -103,6 +103,8 @@ def test_a_cut_network_is_seen_from_both_sides_and_understood_by_putting_them_to
 def test_the_split_outlives_the_cut_and_is_then_seen_from_any_node(cluster):
     cluster.cut(THIRD)
     cluster.heal(THIRD)
+    # Who is connected again is told to each node, one after the other.
+    cluster.wait(lambda: all(cluster.info(name)["partitioned"] for name in NAMES))
     for name in NAMES:
         seen = cluster.info(name)
         assert seen["partitioned"] is True
