@@ -214,10 +214,13 @@ def test_a_joiner_with_rows_of_its_own_is_refused_until_they_may_be_set_aside(cl
 def test_nobody_joins_a_cluster_that_lacks_a_member(cluster):
     sixth = list(ALL)[5]
     hosts = cluster(N1, N2, N3, N4, N5)
+    site(hosts)
     rows = content(ALL[N1])[:2]
     site(cluster(sixth))
+    all_six = cluster(N1, N2, N3, N4, N5, sixth)
+    assert play("erlmcp.ops.site", all_six, options=["--tags", "erlmcp_firewall"]).rc == 0
     ssh(ALL[N5], "systemctl stop erlmcp")
-    refused = play("erlmcp.ops.join_cluster", cluster(N1, N2, N3, N4, N5, sixth))
+    refused = play("erlmcp.ops.join_cluster", all_six)
     assert refused.rc != 0
     assert "the cluster is degraded or partitioned" in refused.messages
     assert f"erlmcp@{N1} takes erlmcp@{N5} for down" in refused.messages
