@@ -20,7 +20,7 @@ description:
     sets its data and its cookie aside and masks its unit, so that it does not come back when somebody starts it. Run it
     on another host with the same O(leaving) then, which removes it from the schema; a node that is lost can be
     forgotten that way too.
-  - Changes of membership need every other member to run, since Mnesia changes its schema on all of them or on none.
+  - Changes of membership need every other member to run, so that they can be planned and proven from each of them.
   - Run it with C(serial=1). Two nodes that join at the same moment wait for each other.
 author:
   - erlmcp.ops contributors (@erlmcp)

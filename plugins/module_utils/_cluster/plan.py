@@ -236,7 +236,7 @@ def _peer(own, others, expected, seed, discard):
 
 
 def _check_whole(members, views, leaving=()):
-    """Every member answers, runs, and takes every other for running: Mnesia changes its schema on all or on none."""
+    """Every member answers, runs, and takes every other for running: what is planned can be proven from each."""
     problems = [f"{name} does not answer" for name in members if name not in views]
     for name in members:
         view = views.get(name)
