@@ -174,14 +174,14 @@ def test_sigterm_stops_the_node_cleanly(name):
 def test_a_start_script_that_fails_without_a_word_is_explained():
     address = next(iter(HOSTS.values()))
     script = "/opt/erlmcp/current/bin/erlmcp"
-    ssh(address, f"cp -p {script} /root/script && printf '#!/bin/sh\\nexit 1\\n' > {script}")
+    ssh(address, f"cp -p {script} /var/tmp/script && printf '#!/bin/sh\\nexit 1\\n' > {script}")
     try:
         ssh(address, "systemctl restart erlmcp", check=False)
         ssh(address, "systemctl stop erlmcp", check=False)
         journal = ssh(address, "journalctl -u erlmcp -n 40 -o cat").stdout
         assert "the start script failed before Erlang ran" in journal
     finally:
-        ssh(address, f"cp -p /root/script {script}; systemctl reset-failed erlmcp; systemctl start erlmcp")
+        ssh(address, f"cp -p /var/tmp/script {script}; systemctl reset-failed erlmcp; systemctl start erlmcp")
     assert play("erlmcp.ops.check_health", HOSTS).rc == 0
 
 

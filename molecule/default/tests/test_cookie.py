@@ -76,7 +76,7 @@ def test_a_node_with_another_cookie_cannot_connect(name):
 def test_it_is_not_in_the_output_however_verbose():
     """Takes the cookie away from one node, so that the run has to write it."""
     address = next(iter(HOSTS.values()))
-    ssh(address, "mv /etc/erlmcp/home/.erlang.cookie /root/kept")
+    ssh(address, "mv /etc/erlmcp/home/.erlang.cookie /var/tmp/kept")
     try:
         done = subprocess.run(
             command_line("erlmcp.ops.site", HOSTS, options=["-vvv", "--diff"]),
@@ -90,4 +90,4 @@ def test_it_is_not_in_the_output_however_verbose():
         assert COOKIE not in done.stdout + done.stderr
         assert ssh(address, "cat /etc/erlmcp/home/.erlang.cookie").stdout == COOKIE
     finally:
-        ssh(address, "rm -f /root/kept")
+        ssh(address, "rm -f /var/tmp/kept")

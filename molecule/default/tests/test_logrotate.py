@@ -18,7 +18,7 @@ ADDRESS = next(iter(HOSTS.values()))
 LOG = "/var/log/erlmcp/erlmcp.log"
 ROTATIONS = 20
 # What the role laid down, but that it keeps more files than there are rotations: every line is counted in the end.
-ROTATE = "sed 's/rotate 14/rotate 99/' /etc/logrotate.d/erlmcp > /root/rotate && logrotate --force /root/rotate"
+ROTATE = "sed 's/rotate 14/rotate 99/' /etc/logrotate.d/erlmcp > /var/tmp/rotate && logrotate --force /var/tmp/rotate"
 
 
 class Load(threading.Thread):
