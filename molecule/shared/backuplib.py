@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from contextlib import suppress
 
-from testlib import Mcp, ssh
+from testlib import Mcp, Threads, ssh
 
 # `make soak` runs the same tests at their full length.
 SOAK = bool(os.environ.get("ERLMCP_OPS_SOAK"))
@@ -56,7 +55,7 @@ def put(address, count, prefix="key", size=200):
         return client.server["_meta"]["sessionId"]
 
 
-class Writers:
+class Writers(Threads):
     """Clients that write rows all the time, and note every request that was not answered with success.
 
     >>> with Writers(address) as writers: ...
@@ -69,18 +68,7 @@ class Writers:
         self.pause = pause
         self.stored = 0
         self.failed = []
-        self.stopped = threading.Event()
-        self.threads = [threading.Thread(target=self._write, args=(number,), daemon=True) for number in range(clients)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
+        super().__init__(self._write, [(number,) for number in range(clients)])
 
     def _write(self, client_number):
         number = 0

@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from testlib import Mcp
+from testlib import Mcp, Threads
 
 LONGEST_SECONDS = 7200
 
@@ -28,7 +28,7 @@ class Failure:
     error: str
 
 
-class McpLoad:
+class McpLoad(Threads):
     """Clients that open a session, make calls, close it, and begin again.
 
     >>> with McpLoad(address) as load: ...
@@ -45,18 +45,7 @@ class McpLoad:
         self.slowest_seconds = 0.0
         self.failures = []
         self.lock = threading.Lock()
-        self.stopped = threading.Event()
-        self.threads = [threading.Thread(target=self._ask_on, args=(number,), daemon=True) for number in range(clients)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
+        super().__init__(self._ask_on, [(number,) for number in range(clients)])
 
     def __str__(self):
         summary = f"MCP: {self.requests} requests, {len(self.failures)} failed, slowest {self.slowest_seconds:.2f} s"

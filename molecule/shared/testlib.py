@@ -216,19 +216,15 @@ class Mcp:
         self.connection.close()
 
 
-class Watch:
-    """Asks the health of every node all the time, to prove which were down together.
+class Threads:
+    """Does the same in some threads while the ``with`` lasts; ``stopped`` tells them to end.
 
-    >>> with Watch(hosts) as watch: ...
-    >>> watch.most_down_together()
+    :param work: what a thread calls with one of ``arguments``, a list of tuples.
     """
 
-    def __init__(self, hosts, interval=0.05):
-        self.hosts = hosts
-        self.interval = interval
-        self.samples = {name: [] for name in hosts}
+    def __init__(self, work, arguments):
         self.stopped = threading.Event()
-        self.threads = [threading.Thread(target=self._look, args=item, daemon=True) for item in hosts.items()]
+        self.threads = [threading.Thread(target=work, args=each, daemon=True) for each in arguments]
 
     def __enter__(self):
         for thread in self.threads:
@@ -239,6 +235,20 @@ class Watch:
         self.stopped.set()
         for thread in self.threads:
             thread.join()
+
+
+class Watch(Threads):
+    """Asks the health of every node all the time, to prove which were down together.
+
+    >>> with Watch(hosts) as watch: ...
+    >>> watch.most_down_together()
+    """
+
+    def __init__(self, hosts, interval=0.05):
+        self.hosts = hosts
+        self.interval = interval
+        self.samples = {name: [] for name in hosts}
+        super().__init__(self._look, hosts.items())
 
     def _look(self, name, address):
         while not self.stopped.is_set():

@@ -47,6 +47,12 @@ options:
     type: list
     elements: str
     default: []
+  ports:
+    description: TCP ports of a member that must answer before a joining node connects to any, those of the port mapper
+      and of distribution. A node that reaches only some of the members would split them.
+    type: list
+    elements: int
+    default: []
   seed:
     description: The node that the others join when there is no cluster yet.
     type: str
@@ -155,6 +161,7 @@ def main():
             "members": {"type": "list", "elements": "str", "default": []},
             "seed": {"type": "str"},
             "copies": {"type": "int", "default": 0},
+            "ports": {"type": "list", "elements": "int", "default": []},
             "adopt": {"type": "str", "choices": ["refuse", "discard"], "default": "refuse"},
             "lost": {"type": "bool", "default": False},
             "predicted_stopped": {"type": "bool", "default": False},

@@ -23,7 +23,7 @@ description:
     that were made by hand are taken over as the first current set, and kept beside the links as
     C(<name>.before-erlmcp-ops-<time>).
   - A set that differs from the current one only in C(cluster_nodes), the names of the nodes to connect to, becomes
-    current at once, without a restart. The running node is told as well.
+    current at once, without a restart. M(erlmcp.ops.cluster_peers) tells the running node.
 author:
   - erlmcp.ops contributors (@erlmcp)
 extends_documentation_fragment:
@@ -63,6 +63,14 @@ options:
       as a new node.
     type: bool
     default: false
+  left_out:
+    description:
+      - Hosts of the cluster that the run leaves out, as with C(--limit). While there are any, a node does not learn of
+        new nodes. Their firewalls would stay closed to a new one, and a node that reaches only some of the others
+        splits the cluster.
+    type: list
+    elements: str
+    default: []
   secrets:
     description: Values in the files that must not appear in the diff or in messages.
     type: list
@@ -150,6 +158,7 @@ def main():
             "group": {"type": "str", "default": "erlmcp"},
             "keep": {"type": "int", "default": 5},
             "readmit": {"type": "bool", "default": False},
+            "left_out": {"type": "list", "elements": "str", "default": []},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
         },
         required_if=[("state", "present", ["sys_config", "vm_args", "env_sh"])],

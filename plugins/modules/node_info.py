@@ -135,6 +135,11 @@ restart_required:
   type: list
   elements: str
   returned: always
+peers_outdated:
+  description: Whether the running node has not been told of the C(cluster_nodes) that its C(sys.config) names now. That
+    takes no restart, see M(erlmcp.ops.cluster_peers).
+  type: bool
+  returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule

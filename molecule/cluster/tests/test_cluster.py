@@ -229,6 +229,46 @@ def test_nobody_joins_a_cluster_that_lacks_a_member(cluster):
     prove(hosts, rows)
 
 
+def test_a_limited_run_adds_nobody(cluster):
+    sixth = list(ALL)[5]
+    refused = play("erlmcp.ops.site", cluster(N1, N2, N3, N4, N5, sixth), options=["--limit", f"{N1},{sixth}"])
+    assert refused.rc != 0
+    assert f"erlmcp@{sixth} would learn of erlmcp@{N1}, " in refused.messages
+    assert f"while {N2}, {N3}, {N4}, {N5} would not" in refused.messages
+
+
+@pytest.fixture
+def deaf():
+    """Function that lets a host take in nothing from another; undone afterwards."""
+    rules = []
+
+    def make(host, source):
+        rules.append((ALL[host], f"INPUT -s {ALL[source]} -j DROP"))
+        ssh(ALL[host], f"iptables -I {rules[-1][1]}")
+
+    yield make
+    for address, rule in rules:
+        ssh(address, f"iptables -D {rule}", check=False)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_new_node_that_cannot_reach_every_member_does_not_part_them(cluster, deaf, running):
+    sixth = list(ALL)[5]
+    hosts = cluster(N1, N2, N3, N4, N5)
+    rows = content(ALL[N1])[:2]
+    pids = {name: pid(ALL[name]) for name in hosts}
+    ssh(ALL[sixth], "systemctl stop erlmcp")
+    deaf(N1, sixth)
+    if running:
+        ssh(ALL[sixth], "systemctl start erlmcp")
+    refused = play("erlmcp.ops.site", cluster(N1, N2, N3, N4, N5, sixth))
+    assert refused.rc != 0
+    assert f"erlmcp@{sixth} cannot reach {N1}:4369, {N1}:9100" in refused.messages
+    time.sleep(10)
+    prove(hosts, rows)
+    assert {name: pid(ALL[name]) for name in hosts} == pids
+
+
 @pytest.mark.parametrize(
     ("leaving", "message"),
     [

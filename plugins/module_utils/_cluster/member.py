@@ -15,6 +15,7 @@ from .._erlang.terms import Atom, format_term
 from .._node.drain import Drain
 from .._node.exclusion import node_lock
 from .._node.unit import Unit
+from .peers import check_reachable
 from .plan import plan_forget, plan_join, plan_leave
 from .quarantine import Quarantine
 from .view import ABSENT, own_view, views
@@ -91,6 +92,7 @@ Self = self(), Names = {names},
 [spawn(fun() -> Self ! {{erlmcp_ops_connected, N, Connect(N)}} end) || N <- Names],
 [receive {{erlmcp_ops_connected, N, How}} -> {{N, How}} after 30000 -> {{N, no_epmd}} end || N <- Names]
 """
+_REACH_SECONDS = 5
 _WHY_NOT = {
     "refused": "its port mapper knows it, but it refuses the connection: its cookie is another one, or a firewall is "
     "between the distribution ports",
@@ -220,9 +222,10 @@ class Membership:
     def _connect(self):
         """Connect to every expected member; return those that answer.
 
-        :raises OpsError: when none does, naming the reason of each.
+        :raises OpsError: when none does, naming the reason of each; before that, when a host keeps silent.
         """
         others = self._others(self.expected)
+        check_reachable(self.node, others, self.options["ports"], _REACH_SECONDS)
         answers = self.node.evaluate(
             _one_line(_CONNECT.format(names=format_term([Atom(name) for name in others]))), timeout=60
         )

@@ -12,11 +12,10 @@ import os
 from dataclasses import replace
 
 from .._core.errors import OpsError
-from .._erlang.node import Node
 from .admission import admit, check_admitted
 from .diff import diffs, secret_forms
 from .erts import release_waits
-from .live import apply_live
+from .live import check_whole
 from .plan import plan, set_name
 from .store import Store
 from .validate import validate
@@ -37,6 +36,8 @@ def config(module, runner):
     check_admitted(node["config_dir"], params["readmit"])
     store = Store(node["config_dir"], _gid(params["group"], module.check_mode))
     observed = store.observe()
+    current = observed.sets.get(observed.slots.current)
+    check_whole(node["name"], current and current.files["sys.config"], wanted["sys.config"], params["left_out"])
     todo = plan(wanted, observed)
     # A release that waits may bring another Erlang, which has to accept the old config too.
     validated = (todo.stage or todo.replace or release_waits(node)) and validate(
@@ -55,8 +56,6 @@ def config(module, runner):
     if not module.check_mode:
         _apply(store, todo, wanted, slots, params["keep"], now)
         admit(node["config_dir"])
-        if todo.replace:
-            apply_live(Node(node, runner))
     return {
         "changed": bool(todo.steps),
         "steps": todo.steps,

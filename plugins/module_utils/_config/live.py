@@ -4,19 +4,18 @@
 
 """What may differ between the config that a node runs with and the one on disk without a restart being due.
 
-The list of nodes to connect to is that: a node that joins connects to the others by itself. If it counted, adding a
-host would restart the whole cluster. The unit's ``record-start`` leaves the same text out of what it records.
+The list of nodes to connect to is that. If it counted, adding a host would restart the whole cluster. The unit's
+``record-start`` leaves the same text out of what it records. Who tells the running node is ``_cluster.peers``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 
-from .._erlang.node import Unreachable
-from .._erlang.terms import format_term
+from .._core.errors import OpsError
 
 _CLUSTER_NODES = re.compile(rb"\{cluster_nodes,[^]]*\]\}")
+_NODE_NAME = re.compile(rb"[^\s,\[\]']+@[^\s,\[\]']+")
 
 
 def without_live(content):
@@ -37,14 +36,26 @@ def same_but_live(one, other):
     }
 
 
-def apply_live(node):
-    """Tell a running node its live settings as they are on disk, for a release that reads them again.
+def check_whole(name, current, wanted, left_out):
+    """Do nothing, or refuse a run in which a node learns of nodes that not all of the others learn of.
 
-    :param node: a :class:`.._erlang.node.Node`. One that does not answer reads them when it starts.
+    The firewalls of the hosts that are left out stay closed to a new node. It would reach some members and not the
+    others, which splits the cluster (see ``_cluster.peers``).
+
+    :param name: the node.
+    :param current: the ``sys.config`` in use as bytes, or ``None``.
+    :param left_out: hosts of the group that the run leaves out.
     """
-    path = format_term(f"{node.spec['config_dir']}/sys.config")
-    with contextlib.suppress(Unreachable):
-        node.evaluate(
-            f"{{ok, [Sections]}} = file:consult({path}), [application:set_env(Application, cluster_nodes, Nodes) || "
-            "{Application, Settings} <- Sections, is_list(Settings), {cluster_nodes, Nodes} <- Settings]"
+    new = sorted(_names(wanted) - _names(current or b"") - {name})
+    if new and left_out:
+        raise OpsError(
+            f"{name} would learn of {', '.join(new)} while {', '.join(left_out)} would not: nodes that reach only some "
+            "of the others split a cluster. Run this for all hosts of the group, without --limit",
+            kind="limited",
+            new=new,
+            left_out=left_out,
         )
+
+
+def _names(content):
+    return {found.decode() for listed in _CLUSTER_NODES.findall(content) for found in _NODE_NAME.findall(listed)}

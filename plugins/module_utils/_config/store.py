@@ -12,7 +12,7 @@ import shutil
 import stat
 
 from .._core.errors import OpsError
-from .._core.files import link_atomically, sync_directory, write_atomically
+from .._core.files import link_atomically, read_if_there, sync_directory, write_atomically
 from .._core.slots import Slots
 from .plan import FILES, Observed, StoredSet, prunable
 
@@ -53,7 +53,7 @@ class Store:
             unlinked.append(name)
             if os.path.isdir(path):
                 raise OpsError(f"{path} is a directory, where the file {name} belongs: move it away", kind="config")
-            content = _read(path)
+            content = read_if_there(path)
             if content is not None:
                 by_hand[name] = content
         sets = {name: self._stored(name) for name in (slots.current, slots.next) if name}
@@ -104,7 +104,7 @@ class Store:
 
     def _stored(self, name):
         directory = self.slots.path(name)
-        files = {file: _read(os.path.join(directory, file)) for file in FILES}
+        files = {file: read_if_there(os.path.join(directory, file)) for file in FILES}
         intact = self._is(directory, _DIRECTORY_MODE) and all(
             self._is(os.path.join(directory, file), _FILE_MODE) for file in FILES
         )
@@ -116,11 +116,3 @@ class Store:
         except OSError:
             return False
         return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (mode, os.geteuid(), self.gid)
-
-
-def _read(path):
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None

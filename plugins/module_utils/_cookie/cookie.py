@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from .._config.contract import cookie_problem
 from .._core.errors import OpsError
-from .._core.files import sync_directory, write_atomically
+from .._core.files import read_if_there, sync_directory, write_atomically
 from .._erlang.node import Node, Unreachable
 from .._erlang.terms import Atom, format_term
 from .._node.unit import Unit
@@ -156,7 +156,7 @@ class Host:
 
         :raises OpsError: when that cannot be told, as of a node that is starting or accepts no cookie of this host.
         """
-        current, waiting = _read(self.path), _read(_file_in(self.next))
+        current, waiting = read_if_there(self.path), read_if_there(_file_in(self.next))
         unit = Unit(self.spec["service"], self.runner)
         state = unit.state()
         if not state.running and not state.settled_down:
@@ -187,7 +187,7 @@ class Host:
 
         :raises OpsError: naming each member that does not accept it, or would not accept a member.
         """
-        if _read(self.path) != wanted:
+        if read_if_there(self.path) != wanted:
             raise OpsError(f"{self.path} does not hold the cookie: run the playbook rotate_cookie", kind="cookie")
         problems = []
         for name in self.names:
@@ -252,11 +252,3 @@ class Host:
 
 def _file_in(home):
     return os.path.join(home, ".erlang.cookie")
-
-
-def _read(path):
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None

@@ -52,6 +52,15 @@ def link_atomically(path, target):
     sync_directory(os.path.dirname(path))
 
 
+def read_if_there(path):
+    """Return the bytes of a file, or ``None`` where there is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
 def _beside(path):
     """A name that is free: what a killed run left under it is cleared."""
     beside = f"{path}.tmp"

@@ -12,6 +12,7 @@ import os
 import time
 from dataclasses import replace
 
+from .._cluster.peers import told_question
 from .._cluster.view import ABSENT, STORE_QUESTION, parse_store
 from .._config.live import without_live
 from .._core.errors import OpsError
@@ -69,6 +70,7 @@ class Observer:
         releases = self._predict("release", self.releases.state())
         configs = self._predict("config", self.configs.state())
         figures, health, silence = self._ask(unit)
+        told = figures.pop("told_of_peers", True)
         running_release = os.path.basename(self._recorded("started.release") or "") or None
         state = {
             "name": self.node.name,
@@ -95,6 +97,7 @@ class Observer:
             "store": self.store.summary() if self.store else None,
             "distribution_error": silence,
             "restart_required": self._reasons(unit, releases, configs, running_release),
+            "peers_outdated": not told,
         }
         # A node that is still starting may have the function and not yet what it counts.
         if connections_function and figures and health["healthy"]:
@@ -124,7 +127,8 @@ class Observer:
         answers = [ask_http(self.health_options)]
         figures, silence = {}, None
         try:
-            figures = dict(self.node.evaluate(_FIGURES.strip()))
+            question = f"[{{told_of_peers, {told_question(self.spec['config_dir'])}}} | begin {_FIGURES.strip()} end]"
+            figures = dict(self.node.evaluate(question))
             self.store = parse_store(figures.pop("store"))
             figures["applications"] = {str(name): version for name, version in figures["applications"]}
             answers.append(Answer("ping", "ok", f"{self.node.name} answers over distribution"))

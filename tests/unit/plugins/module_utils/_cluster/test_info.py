@@ -19,14 +19,7 @@ from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._cluster.mne
     NAMES,
     SECOND,
     THIRD,
-    started_cluster,
 )
-
-
-@pytest.fixture
-def cluster(tmp_path, monkeypatch):
-    with started_cluster(tmp_path, monkeypatch) as started:
-        yield started
 
 
 def test_a_whole_cluster(cluster):

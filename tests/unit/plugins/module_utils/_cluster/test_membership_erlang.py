@@ -121,6 +121,7 @@ class Host:
             "leaving": [],
             "seed": None,
             "copies": 0,
+            "ports": [],
             "adopt": "refuse",
             "lost": False,
             "predicted_stopped": False,

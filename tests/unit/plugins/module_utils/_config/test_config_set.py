@@ -68,6 +68,7 @@ class Host:
             "group": GROUP,
             "keep": 5,
             "readmit": False,
+            "left_out": [],
             "secrets": [],
             **params,
         }
@@ -337,6 +338,18 @@ def test_another_list_of_nodes_and_another_setting_wait_for_the_restart(host):
     grown = host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['a@h', 'b@h']}]}].\n")
     assert grown["steps"] == ["replace", "unstage"]
     assert host.slots.state().next is None
+
+
+def test_a_run_that_leaves_hosts_out_does_not_add_nodes(host):
+    with pytest.raises(OpsError, match="erlmcp@h.example would learn of b@h while h3 would not"):
+        host.config("[{erlmcp, [{cluster_nodes, ['erlmcp@h.example', 'b@h']}]}].\n", left_out=["h3"])
+    assert not host.etc.exists()
+    host.config("[{erlmcp, [{cluster_nodes, ['erlmcp@h.example', 'b@h']}]}].\n")
+    host.slots.activate()
+    host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['erlmcp@h.example', 'b@h']}]}].\n", left_out=["h3"])
+    host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['erlmcp@h.example']}]}].\n", left_out=["h3"])
+    with pytest.raises(OpsError, match="without --limit"):
+        host.config("[{erlmcp, [{cluster_nodes, [\n  'erlmcp@h.example',\n  c@h]}]}].\n", left_out=["h3", "h4"])
 
 
 def test_a_node_that_left_its_cluster_is_refused_until_it_is_admitted_again(host):

@@ -225,6 +225,13 @@ def test_which_nodes_there_are_is_no_reason_to_restart(spec, tmp_path):
     assert observe(spec)["restart_required"] == ["config"]
 
 
+def test_a_node_that_was_not_told_of_its_peers_is_found(spec):
+    assert observe(spec)["peers_outdated"] is False
+    outdated = FIGURES.replace("[{applications", "[{told_of_peers,false},{applications", 1)
+    assert observe(spec, erl_call=Completed(0, f'{{ok, "{outdated}"}}', ""))["peers_outdated"] is True
+    assert observe(spec, unit=STOPPED)["peers_outdated"] is False
+
+
 def test_erlang_code_cannot_be_smuggled_in_as_a_function(spec):
     with pytest.raises(OpsError, match="is not the name of a function"):
         info(spec, FakeRunner(RUNNING, ANSWERS), connections_function="halt(). erlmcp:count/0")
