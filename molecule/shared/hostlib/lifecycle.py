@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from pathlib import Path
 
 from hostlib.images import ensure_image, host_image, remove_outdated_images
@@ -41,6 +42,7 @@ PARALLEL = 4
 BOOT_SECONDS = 60
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 30
+SCENARIO_PREFIX = 24
 
 NETWORK_FILE = """\
 [Match]
@@ -202,13 +204,18 @@ def show_log(host: Host) -> None:
     print(f"--- {host.name}", *lines, sep="\n", file=sys.stderr)
 
 
-def tell_names(hosts: Iterable[Host]) -> None:
-    """Add the names a running host does not know; leave what a role wrote."""
-    for processes in running().values():
+def tell_names(hosts: list[Host]) -> None:
+    """Add the names a running host does not know; leave what a role wrote.
+
+    Only those of its own network, which is one scenario's: the tests of another may watch which files change.
+    """
+    networks = {host.name: ip_network(f"{host.address}/{SCENARIO_PREFIX}", strict=False) for host in hosts}
+    for name, processes in running().items():
+        near = [host for host in hosts if networks[host.name] == networks.get(name)]
         for pid in processes.leaders:
             path = Path(f"/proc/{pid}/root/etc/hosts")
             known = path.read_text().split()
-            missing = [f"{host.address} {host.name}\n" for host in hosts if host.name not in known]
+            missing = [f"{host.address} {host.name}\n" for host in near if host.name not in known]
             if missing:
                 with path.open("a") as file:
                     file.writelines(missing)
