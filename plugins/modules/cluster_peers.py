@@ -42,6 +42,10 @@ options:
     type: list
     elements: int
     default: []
+  predicted_outdated:
+    description: For check mode. An earlier task would have changed C(cluster_nodes) in the C(sys.config) in use.
+    type: bool
+    default: false
   timeout_seconds:
     description: How long a port may take to answer. All are asked at once.
     type: int
@@ -84,6 +88,7 @@ def main():
             "state": {"type": "str", "choices": ["reachable", "connected"], "required": True},
             "members": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "predicted_outdated": {"type": "bool", "default": False},
             "timeout_seconds": {"type": "int", "default": 5},
         },
         required_if=[("state", "reachable", ["members", "ports"])],

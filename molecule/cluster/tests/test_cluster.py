@@ -71,8 +71,9 @@ def test_it_grows_from_one_to_five_and_nobody_is_restarted(cluster):
     for before, after in pairwise(sizes):
         hosts = cluster(*after)
         pids = {name: pid(ALL[name]) for name in before}
+        shown = site(hosts, options=["--check", "--diff"])
         with Writers(ALL[N1], clients=1, pause=0.02) as writers:
-            site(hosts)
+            assert site(hosts).changed == shown.changed
         assert not writers.failed
         assert writers.stored > 20
         rows = (rows[0] + 1, rows[1] + writers.stored)

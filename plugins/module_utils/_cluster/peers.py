@@ -55,7 +55,7 @@ def cluster_peers(module, runner):
     if options["state"] == "reachable":
         new = check_reachable(node, options["members"], options["ports"], options["timeout_seconds"])
         return {"changed": False, "new": new}
-    return _connect(node, module.check_mode)
+    return _connect(node, module.check_mode, options["predicted_outdated"])
 
 
 def check_reachable(node, members, ports, timeout):
@@ -80,10 +80,10 @@ def check_reachable(node, members, ports, timeout):
     return new
 
 
-def _connect(node, check_mode):
+def _connect(node, check_mode, predicted_outdated):
     config_dir = node.spec["config_dir"]
     try:
-        told = node.evaluate(told_question(config_dir))
+        told = node.evaluate(told_question(config_dir)) and not (check_mode and predicted_outdated)
         if not told and not check_mode:
             node.evaluate(_TELL.format(path=_path(config_dir)).strip())
     except Unreachable:

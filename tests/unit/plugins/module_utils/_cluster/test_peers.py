@@ -33,7 +33,8 @@ def _peers(tmp_path):
         (tmp_path / "sys.config").write_text(f"[{{kernel, [{{cluster_nodes, ['{FIRST}', '{NEW}']}}]}}].\n")
 
         def run(state, check_mode=False, **options):
-            params = {"node": spec, "state": state, "members": [FIRST, NEW], "timeout_seconds": 1, **options}
+            params = {"node": spec, "state": state, "members": [FIRST, NEW], "timeout_seconds": 1}
+            params = {**params, "predicted_outdated": False, **options}
             return cluster_peers(SimpleNamespace(params=params, check_mode=check_mode), cluster.runner(FIRST))
 
         run.ask = lambda text: cluster.evaluate(FIRST, text)
@@ -71,6 +72,8 @@ def test_a_running_node_is_told_once(peers):
     assert peers("connected")["changed"]
     assert peers.ask("application:get_env(kernel, cluster_nodes)") == ("ok", [FIRST, NEW])
     assert not peers("connected")["changed"]
+    assert peers("connected", check_mode=True, predicted_outdated=True)["changed"]
+    assert not peers("connected", predicted_outdated=True)["changed"]
 
 
 def test_a_node_that_does_not_run_is_told_by_its_start(peers):
