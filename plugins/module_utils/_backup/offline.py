@@ -337,11 +337,7 @@ class Offline:
             env={
                 # No .erlang of the account is run, and its cookie is neither read nor made.
                 "HOME": "/",
-                "ROOTDIR": self.release.root,
-                "BINDIR": self.release.erts_bin,
-                "EMU": "beam",
-                "PROGNAME": "erl",
-                "ERL_CRASH_DUMP_SECONDS": "0",
+                **self.release.environment(),
             },
             timeout=timeout,
         )

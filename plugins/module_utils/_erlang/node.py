@@ -5,7 +5,8 @@
 """Questions to a running node, asked through the release's own ``erl_call``.
 
 The cookie is read by ``erl_call`` from the account's ``~/.erlang.cookie``: given with ``-c`` every user of the
-host could read it in the process list.
+host could read it in the process list. ``erl_call`` does not speak TLS; where the nodes do, a hidden Erlang that lives
+for one question asks instead, which takes a quarter of a second more.
 """
 
 from __future__ import annotations
@@ -13,11 +14,33 @@ from __future__ import annotations
 import glob
 import os
 import re
+import secrets
 import socket
 
 from .._core.errors import OpsError
-from .release import system_root
+from .distribution import read_distribution
+from .release import find_release_in_use, system_root
 from .terms import TermError, parse_erl_call
+
+# Prints what erl_call -e would. The atom of the node is on the command line, the question on standard input.
+_ASK = """
+io:setopts([{encoding, unicode}]),
+Read = fun Read(Lines) -> case io:get_line([]) of eof -> lists:append(lists:reverse(Lines)); L -> Read([L | Lines]) end
+       end,
+Fail = fun(Why) -> io:put_chars(standard_error, Why), halt(1) end,
+[Node, Timeout] = init:get_plain_arguments(),
+{ok, Tokens, _} = erl_scan:string(Read([])),
+{ok, Expressions} = erl_parse:parse_exprs(Tokens),
+case rpc:call(list_to_atom(Node), erl_eval, exprs, [Expressions, []], list_to_integer(Timeout) * 1000) of
+    {value, Text, _} -> io:put_chars(["{ok, ", 34, Text, 34, "}"]), halt(0);
+    {badrpc, nodedown} -> timer:sleep(200), logger_std_h:filesync(default), Fail("no connection");
+    {badrpc, timeout} -> Fail("no answer in time");
+    Bad -> io:format("{error, ~0p}", [Bad]), halt(0)
+end
+"""
+# A handshake that fails is told by the logger, which is given the time to do so.
+_TO_STDERR = "[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]"
+_TLS_ALERT = re.compile(r"(TLS (?:client|server): In state .*|\{bad_cert,.*)")
 
 _FUNCTION = re.compile(r"^([a-z][A-Za-z0-9_@]*):([a-z][A-Za-z0-9_@]*)/0$")
 
@@ -54,16 +77,18 @@ class Node:
         self._resolve()
         # The node formats the term itself: erl_call prints binaries as "#Bin<12>" and loses them.
         text = f'lists:flatten(io_lib:format("~0p", [begin {expression} end])).\n'
-        flag = "-name" if self.spec["name_type"] == "long" else "-sname"
+        distribution = read_distribution(self.spec.get("config_dir"))
+        ask = self._hidden_erlang if distribution.is_tls else self._erl_call
+        command, environment = ask(distribution, timeout)
         done = self.runner.run(
-            [self._erl_call(), "-R", flag, self.name, "-timeout", str(timeout), "-e"],
+            command,
             stdin=text,
             account=self.spec["user"],
-            env={"HOME": self.spec["home_dir"]},
+            env={**environment, "HOME": self.spec["home_dir"], **distribution.environment()},
             timeout=timeout + 5,
         )
         if not done.ok:
-            raise Unreachable(f"{self.name} does not answer over distribution: {_last_line(done.err)}")
+            raise Unreachable(f"{self.name} does not answer over distribution: {_reason(done.err)}")
         try:
             return parse_erl_call(done.out)
         except TermError as error:
@@ -95,7 +120,25 @@ class Node:
                 "fix DNS or /etc/hosts, or set erlmcp_node_host to an address"
             ) from error
 
-    def _erl_call(self):
+    @property
+    def _name_flag(self):
+        return "-name" if self.spec["name_type"] == "long" else "-sname"
+
+    def _erl_call(self, _distribution, timeout):
+        return [self._find_erl_call(), "-R", self._name_flag, self.name, "-timeout", str(timeout), "-e"], {}
+
+    def _hidden_erlang(self, distribution, timeout):
+        release = find_release_in_use(self.spec)
+        host = self.name.partition("@")[2]
+        return [
+            *release.command(),
+            *("-noshell", "-hidden", self._name_flag, f"ops-{secrets.token_hex(4)}@{host}"),
+            *("-dist_listen", "false", "-start_epmd", "false", "-kernel", "logger", _TO_STDERR),
+            *("-proto_dist", distribution.protocol, "-ssl_dist_optfile", distribution.tls_options),
+            *("-eval", " ".join(_ASK.split()), "-extra", self.name, str(timeout)),
+        ], release.environment()
+
+    def _find_erl_call(self):
         for release in ("current", "next"):
             found = sorted(glob.glob(os.path.join(self.spec["install_dir"], release, "erts-*", "bin", "erl_call")))
             if found:
@@ -118,6 +161,9 @@ def function_name(function):
     return match.group(1), match.group(2)
 
 
-def _last_line(text):
+def _reason(text):
+    alerts = _TLS_ALERT.findall(text)
+    if alerts:
+        return "; ".join(dict.fromkeys(alert.strip() for alert in alerts))
     lines = text.strip().splitlines()
     return lines[-1] if lines else "no output"

@@ -40,6 +40,23 @@ class Release:
         """Return the ``ebin`` directories of the release."""
         return sorted(glob.glob(os.path.join(self.root, "lib", "*", "ebin")))
 
+    def command(self):
+        """Return the command of an Erlang that loads modules when they are needed, without flags of its own."""
+        return [
+            *(os.path.join(self.erts_bin, "erlexec"), "-boot", self.boot, "-mode", "interactive"),
+            *("-boot_var", "SYSTEM_LIB_DIR", self.system_lib, "+sbwt", "none", "-pa", *self.code_paths()),
+        ]
+
+    def environment(self):
+        """Return the environment that ``erlexec`` needs, which the script ``erl`` would give it. It dumps no core."""
+        return {
+            "ROOTDIR": self.root,
+            "BINDIR": self.erts_bin,
+            "EMU": "beam",
+            "PROGNAME": "erl",
+            "ERL_CRASH_DUMP_SECONDS": "0",
+        }
+
 
 def system_root():
     """Return the root of the host's own Erlang, whether or not there is one."""
@@ -56,6 +73,23 @@ def find_release(node):
     slots = Slots(node["install_dir"], "releases")
     wanted = slots.state().wanted
     return None if wanted is None else read_release(slots.path(wanted))
+
+
+def find_release_in_use(node):
+    """Return the :class:`Release` that runs, else the one that waits, else the host's own Erlang.
+
+    :param node: the ``node`` option of a module.
+    :raises OpsError: when there is no Erlang at all.
+    """
+    slots = Slots(node["install_dir"], "releases")
+    state = slots.state()
+    name = state.current or state.next
+    found = read_release(slots.path(name)) if name else system_release()
+    if found is None:
+        raise OpsError(
+            f"no Erlang for {node['name']}: no release is installed under {node['install_dir']}", kind="release"
+        )
+    return found
 
 
 def read_release(root):
