@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import signal
 import subprocess
@@ -37,8 +38,8 @@ class McpLoad(Threads):
     The pause after each pair of calls leaves the processor to the nodes.
     """
 
-    def __init__(self, address, port=5005, clients=4, calls_per_session=20, pause_seconds=0.02):
-        self.server = (address, port)
+    def __init__(self, address, port=5005, clients=4, calls_per_session=20, pause_seconds=0.02, tls=None):
+        self.connect = functools.partial(Mcp, address, port, tls=tls)
         self.calls_per_session = calls_per_session
         self.pause_seconds = pause_seconds
         self.requests = 0
@@ -53,7 +54,7 @@ class McpLoad(Threads):
 
     def _ask_on(self, number):
         while not self.stopped.is_set():
-            client = self._count("initialize", Mcp, *self.server)
+            client = self._count("initialize", self.connect)
             if client:
                 self._session(client, number)
                 client.lines.close()

@@ -183,10 +183,16 @@ def reachable(address, port, timeout=2):
 
 
 class Mcp:
-    """A client of the MCP port: JSON-RPC, one message a line."""
+    """A client of the MCP port: JSON-RPC, one message a line.
 
-    def __init__(self, address, port=5005, session=None):
+    :param tls: an ``ssl.SSLContext``, or a function that returns one; ``None`` for plain TCP.
+    """
+
+    def __init__(self, address, port=5005, session=None, tls=None):
         self.connection = socket.create_connection((address, port), timeout=10)
+        if tls:
+            context = tls() if callable(tls) else tls
+            self.connection = context.wrap_socket(self.connection, server_hostname=address)
         self.lines = self.connection.makefile("rw", encoding="utf-8", newline="\n")
         self.number = 0
         params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}

@@ -17,6 +17,9 @@ options:
       url:
         description: Health endpoint, as seen from the node's host. Without it HTTP is not asked.
         type: str
+      tls_dir:
+        description: Directory with C(ca.pem), C(cert.pem) and C(key.pem), to be used where the URL begins with https.
+        type: path
       status_key:
         description: Key of the JSON answer that holds the verdict. Empty accepts every answer with status 200.
         type: str

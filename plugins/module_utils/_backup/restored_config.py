@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import datetime
 import grp
 import os
 
-from .._config.plan import FILES, set_name
+from .._config.plan import FILES
 from .._config.store import Store
 from .._config.validate import validate
 from .._core.errors import OpsError
@@ -49,10 +48,8 @@ class RestoredConfig:
         if current is not None and current.holds(files):
             return None
         self.store.prepare()
-        now = datetime.datetime.now(datetime.timezone.utc)
-        name = set_name(files, now)
-        if not os.path.exists(self.store.slots.path(name)):
-            self.store.add(name, files)
+        name = self.store.new_name(files)
+        self.store.add(name, files)
         return name
 
     def slots(self):

@@ -7,16 +7,14 @@
 from __future__ import annotations
 
 import datetime
-import grp
-import os
 from dataclasses import replace
 
-from .._core.errors import OpsError
+from .._core.sets import group_id
 from .admission import admit, check_admitted
 from .diff import diffs, secret_forms
 from .erts import release_waits
-from .live import check_whole
-from .plan import plan, set_name
+from .live import check_same_protocol, check_whole
+from .plan import plan
 from .store import Store
 from .validate import validate
 
@@ -34,10 +32,11 @@ def config(module, runner):
         "env.sh": params["env_sh"].encode("utf-8"),
     }
     check_admitted(node["config_dir"], params["readmit"])
-    store = Store(node["config_dir"], _gid(params["group"], module.check_mode))
+    store = Store(node["config_dir"], group_id(params["group"], may_lack=module.check_mode))
     observed = store.observe()
     current = observed.sets.get(observed.slots.current)
     check_whole(node["name"], current and current.files["sys.config"], wanted["sys.config"], params["left_out"])
+    check_same_protocol(node, current and current.files, wanted, runner)
     todo = plan(wanted, observed)
     # A release that waits may bring another Erlang, which has to accept the old config too.
     validated = (todo.stage or todo.replace or release_waits(node)) and validate(
@@ -46,11 +45,11 @@ def config(module, runner):
     now = datetime.datetime.now(datetime.timezone.utc)
     slots = observed.slots
     if todo.adopt:
-        slots = replace(slots, current=_new_name(store, todo.adopted, now))
+        slots = replace(slots, current=store.new_name(todo.adopted))
     if todo.stage:
-        slots = replace(slots, next=_new_name(store, wanted, now))
+        slots = replace(slots, next=store.new_name(wanted))
     if todo.replace:
-        slots = replace(slots, current=_new_name(store, wanted, now))
+        slots = replace(slots, current=store.new_name(wanted))
     if todo.unstage:
         slots = replace(slots, next=None)
     if not module.check_mode:
@@ -86,20 +85,3 @@ def _apply(store, todo, wanted, slots, keep, now):
         store.link(name, f"{now:%Y%m%dT%H%M%SZ}")
     if todo.stage or todo.replace:
         store.prune(keep)
-
-
-def _new_name(store, files, now):
-    name = set_name(files, now)
-    while os.path.exists(store.slots.path(name)):
-        now += datetime.timedelta(seconds=1)
-        name = set_name(files, now)
-    return name
-
-
-def _gid(group, check_mode):
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError as missing:
-        if check_mode:
-            return None
-        raise OpsError(f"the group {group!r} does not exist on this host; role erlmcp_node makes it") from missing

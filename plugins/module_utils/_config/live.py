@@ -13,7 +13,9 @@ from __future__ import annotations
 import re
 
 from .._core.errors import OpsError
+from .._erlang.distribution import distribution_of
 
+_PROTOCOLS = {None: "TCP", "inet_tls": "TLS", "inet6_tls": "TLS"}
 _CLUSTER_NODES = re.compile(rb"\{cluster_nodes,[^]]*\]\}")
 _NODE_NAME = re.compile(rb"[^\s,\[\]']+@[^\s,\[\]']+")
 
@@ -55,6 +57,29 @@ def check_whole(name, current, wanted, left_out):
             new=new,
             left_out=left_out,
         )
+
+
+def check_same_protocol(node, current, wanted, runner):
+    """Do nothing, or refuse to let a node that runs in a cluster talk another protocol from its next start on.
+
+    It would not find those that have not been restarted yet, nor they it: the roll would split the cluster.
+
+    :param node: the ``node`` option of a module.
+    :param current: file name to bytes of the set in use, or ``None``; ``wanted`` is like it.
+    """
+    if current is None or not current["vm.args"] or not _names(wanted["sys.config"]) - {node["name"]}:
+        return
+    before, after = (distribution_of(files["vm.args"], files["env.sh"] or b"").protocol for files in (current, wanted))
+    if before == after or not runner.run(["systemctl", "is-active", "--quiet", node["service"]]).ok:
+        return
+    raise OpsError(
+        f"{node['name']} talks to its cluster over {_PROTOCOLS.get(before, before)} and would over "
+        f"{_PROTOCOLS.get(after, after)} after a restart: it would not find the nodes that were not restarted yet. "
+        f"Stop the unit {node['service']} on all hosts of the cluster, then run site, which starts them together",
+        kind="protocol",
+        before=before,
+        after=after,
+    )
 
 
 def _names(content):

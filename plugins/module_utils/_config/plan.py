@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 from .._core.slots import SlotState
@@ -94,24 +93,3 @@ def plan(wanted, observed):
         links=tuple(observed.unlinked),
         before=before.files if before else dict.fromkeys(FILES),
     )
-
-
-def set_name(files, now):
-    """Return the name of a set: when it was made, and what it holds.
-
-    :param now: an aware :class:`datetime.datetime` in UTC.
-    """
-    digest = hashlib.sha256()
-    for name in FILES:
-        content = files.get(name)
-        digest.update(b"-" if content is None else b"%d:%b" % (len(content), content))
-    return f"{now:%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"
-
-
-def prunable(names, kept, keep):
-    """Return the sets to delete: all but the newest ``keep`` and those the links need.
-
-    :param names: entry names, oldest first.
-    """
-    old = [name for name in names if name not in kept]
-    return old[: max(len(old) - keep, 0)]

@@ -15,10 +15,10 @@ import shutil
 import tempfile
 
 from .._core.errors import OpsError
+from .._core.sets import write_files
 from .._erlang.release import find_release
 from .diff import mask
 from .erts import Judge
-from .store import write_files
 from .vm_args import problems
 
 _SHELL_ERROR = re.compile(r"^[^:]*: (?:line )?(\d+): (.*)$", re.MULTILINE)

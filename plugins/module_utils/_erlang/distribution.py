@@ -49,8 +49,15 @@ def read_distribution(config_dir):
     """
     if config_dir is None:
         return Distribution()
-    flags = read_if_there(os.path.join(config_dir, "vm.args")) or b""
-    environment = read_if_there(os.path.join(config_dir, "env.sh")) or b""
+    return distribution_of(*(read_if_there(os.path.join(config_dir, name)) or b"" for name in ("vm.args", "env.sh")))
+
+
+def distribution_of(flags, environment):
+    """Return the :class:`Distribution` that these give.
+
+    :param flags: text of ``vm.args`` as bytes.
+    :param environment: text of ``env.sh`` as bytes.
+    """
     port = _last(_MAPPER_PORT, environment)
     return Distribution(_last(_PROTOCOL, flags), _last(_TLS_OPTIONS, flags), int(port) if port else None)
 

@@ -15,6 +15,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
+from .._tls.serving import host_context
+
 LEVELS = ("process", "ping", "http")
 
 HEALTH_SPEC = {
@@ -23,6 +25,7 @@ HEALTH_SPEC = {
         "default": {},
         "options": {
             "url": {"type": "str"},
+            "tls_dir": {"type": "path"},
             "status_key": {"type": "str", "default": "status", "no_log": False},
             "status_value": {"type": "str", "default": "healthy"},
             "required_level": {"type": "str", "choices": ["http", "ping", "process"], "default": "http"},
@@ -72,9 +75,11 @@ def ask_http(options):
     if not url:
         return Answer("http", "absent", "no health URL is configured")
     # A proxy of the environment must not answer for the node.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers = [urllib.request.ProxyHandler({})]
     try:
-        with opener.open(url, timeout=options["request_timeout_seconds"]) as response:
+        if options["tls_dir"]:
+            handlers.append(urllib.request.HTTPSHandler(context=host_context(options["tls_dir"])))
+        with urllib.request.build_opener(*handlers).open(url, timeout=options["request_timeout_seconds"]) as response:
             return _verdict(url, response.status, response.read(65536), options)
     except urllib.error.HTTPError as refusal:
         return _verdict(url, refusal.code, refusal.read(65536), options)

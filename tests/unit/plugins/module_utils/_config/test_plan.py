@@ -4,17 +4,8 @@
 
 from __future__ import annotations
 
-import datetime
-
 import pytest
-from ansible_collections.erlmcp.ops.plugins.module_utils._config.plan import (
-    FILES,
-    Observed,
-    StoredSet,
-    plan,
-    prunable,
-    set_name,
-)
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.plan import FILES, Observed, StoredSet, plan
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import SlotState
 
 NEW = dict.fromkeys(FILES, b"new")
@@ -53,19 +44,3 @@ def test_plan(found, steps, before):
 def test_files_that_are_missing_are_adopted_as_missing():
     todo = plan(NEW, observed(by_hand={"sys.config": b"old"}))
     assert todo.adopted == {"sys.config": b"old", "vm.args": None, "env.sh": None}
-
-
-def test_the_name_of_a_set_tells_when_and_what():
-    now = datetime.datetime(2026, 11, 24, 7, 15, tzinfo=datetime.timezone.utc)
-    name = set_name(NEW, now)
-    assert name.startswith("20261124T071500Z-")
-    assert len(name) == 25
-    assert name == set_name(dict(NEW), now)
-    moved = {"sys.config": b"newnew", "vm.args": b"", "env.sh": b"new"}
-    assert len({name, set_name(OLD, now), set_name(moved, now), set_name({}, now)}) == 4
-
-
-def test_pruning_keeps_the_newest_and_what_is_linked():
-    assert prunable(["1", "2", "3", "4", "5"], {"2", "5"}, 2) == ["1"]
-    assert prunable(["1", "2"], {"2"}, 0) == ["1"]
-    assert prunable(["1", "2"], set(), 5) == []

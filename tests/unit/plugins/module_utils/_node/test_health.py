@@ -65,7 +65,14 @@ def _endpoint():
 
 
 def options(url, **others):
-    return {"url": url, "status_key": "status", "status_value": "healthy", "request_timeout_seconds": 1, **others}
+    return {
+        "url": url,
+        "tls_dir": None,
+        "status_key": "status",
+        "status_value": "healthy",
+        "request_timeout_seconds": 1,
+        **others,
+    }
 
 
 @pytest.mark.parametrize(

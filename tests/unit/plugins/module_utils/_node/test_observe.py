@@ -96,6 +96,7 @@ def _spec(tmp_path):
 def health(level):
     return {
         "url": None,
+        "tls_dir": None,
         "status_key": "status",
         "status_value": "healthy",
         "required_level": level,

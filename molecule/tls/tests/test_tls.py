@@ -1,0 +1,320 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who gets in where everything talks TLS, and that certificates and CAs are exchanged while the cluster serves."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from loadlib import McpLoad
+from testlib import CACHE, Hosts, Mcp, Threads, play, ssh
+
+SCENARIO = Path(__file__).parents[1]
+HOSTS = Hosts(SCENARIO)
+BALANCER = Hosts(SCENARIO, "erlmcp_balancers")["lb.tls.test"]
+NODES = {name: f"erlmcp@{name}" for name in HOSTS}
+FIRST, SECOND, THIRD = HOSTS
+ADDRESS = HOSTS[FIRST]
+PORTS = (5005, 8080, 9090)
+PKI = CACHE / "pki" / FIRST
+CLIENT = PKI / "clients" / "test"
+
+
+def openssl(*arguments):
+    return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+
+
+def context(directory=CLIENT, authorities=CLIENT / "ca.pem", check_hostname=True):
+    """Return a client's context with what is on disk now."""
+    made = ssl.create_default_context(cafile=str(authorities))
+    made.check_hostname = check_hostname
+    if directory:
+        made.load_cert_chain(str(directory / "cert.pem"), str(directory / "key.pem"))
+    return made
+
+
+def health(address, tls):
+    with urllib.request.urlopen(f"https://{address}:8080/health", timeout=5, context=tls) as response:
+        return json.load(response)["status"]
+
+
+def served(address, port):
+    """Return the serial number and the issuer of the certificate that a port serves."""
+    connection = socket.create_connection((address, port), timeout=5)
+    with context(check_hostname=False).wrap_socket(connection) as secured:
+        seen = secured.getpeercert()
+    return seen["serialNumber"], dict(pair[0] for pair in seen["issuer"])["commonName"]
+
+
+def is_answered(address, port, tls):
+    """Whether a client gets an answer; in TLS 1.3 a server tells only then that it does not want the client.
+
+    :param tls: a context, or ``None`` for plain TCP.
+    """
+    try:
+        connection = socket.create_connection((address, port), timeout=5)
+        secured = tls.wrap_socket(connection, server_hostname=address) if tls else connection
+        with secured:
+            request = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
+            secured.sendall(request if port == 5005 else b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n")
+            return secured.recv(4096).startswith((b"{", b"HTTP/1.1 "))
+    except OSError:
+        return False
+
+
+def pids():
+    return {name: ssh(address, "systemctl show -P MainPID erlmcp").stdout.strip() for name, address in HOSTS.items()}
+
+
+def members(name):
+    return set(json.loads(ssh(HOSTS[name], "erlmcp eval '[node() | nodes()].'").stdout.replace("'", '"')))
+
+
+class Authority:
+    """A CA of the test's own."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        openssl("req", "-x509", *self._key("ca"), "-days", 2, "-subj", "/CN=stranger", "-out", directory / "ca.pem")
+
+    def _key(self, name):
+        key = self.directory / f"{name}.key"
+        return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-keyout", key)
+
+    def issue(self, host, days=2):
+        """Return a directory with a certificate for a host and its key."""
+        made = self.directory / host
+        made.mkdir()
+        signed = ("-CA", self.directory / "ca.pem", "-CAkey", self.directory / "ca.key", "-days", days)
+        names = ("-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}")
+        openssl("req", "-x509", *self._key(f"{host}/key"), *names, *signed, "-out", made / "cert.pem")
+        (made / "key.key").rename(made / "key.pem")
+        return made
+
+
+@pytest.fixture(name="stranger", scope="module")
+def _stranger(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("stranger"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _client():
+    done = play("erlmcp.ops.client_certificates", HOSTS, {"erlmcp_tls_clients": ["test"]})
+    assert done.rc == 0, done.messages
+
+
+def expired():
+    """Return a directory with a certificate that the cluster's own CA has issued, and that has ended."""
+    made = CLIENT.parent / "expired"
+    made.mkdir(exist_ok=True)
+    issuer = (PKI / "ca" / "issuer.pem").resolve()
+    passphrase = f"file:{PKI / 'ca' / 'passphrase'}"
+    openssl("req", "-new", "-key", CLIENT / "key.pem", "-subj", "/CN=expired", "-out", made / "request.pem")
+    signed = ("-CA", issuer, "-CAkey", PKI / "ca" / "keys" / issuer.name, "-passin", passphrase)
+    openssl("x509", "-req", "-in", made / "request.pem", *signed, "-days", -1, "-out", made / "cert.pem")
+    (made / "key.pem").write_bytes((CLIENT / "key.pem").read_bytes())
+    return made
+
+
+def test_a_client_with_a_certificate_is_served_and_nobody_else(stranger):
+    of_others = stranger.issue("client.example")
+    for port in PORTS:
+        assert is_answered(ADDRESS, port, context(check_hostname=False)), port
+        assert not is_answered(ADDRESS, port, None), f"{port}: plain TCP"
+        assert not is_answered(ADDRESS, port, context(None, check_hostname=False)), f"{port}: no certificate"
+        assert not is_answered(ADDRESS, port, context(of_others, check_hostname=False)), f"{port}: of another CA"
+        assert not is_answered(ADDRESS, port, context(expired(), check_hostname=False)), f"{port}: expired"
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_old_versions_of_tls_are_refused(port):
+    client = ("-cert", CLIENT / "cert.pem", "-key", CLIENT / "key.pem", "-CAfile", CLIENT / "ca.pem")
+    # Security level 0, or the client itself would refuse.
+    command = ["openssl", "s_client", "-connect", f"{ADDRESS}:{port}", *client, "-cipher", "ALL:@SECLEVEL=0"]
+
+    def cipher(version):
+        done = subprocess.run([*map(str, command), version], input="", capture_output=True, text=True, check=False)
+        return "Cipher is (NONE)" not in done.stdout
+
+    assert [cipher(version) for version in ("-tls1_2", "-tls1_1", "-tls1")] == [True, False, False]
+
+
+def test_clients_find_the_name_they_connect_to_in_the_certificate():
+    assert health(ADDRESS, context()) == "healthy"
+    assert health(BALANCER, context()) == "healthy"
+    for address in (ADDRESS, BALANCER):
+        with Mcp(address, tls=context()) as client:
+            assert client.call("echo", message="hello")["content"][0]["text"] == "hello"
+
+
+def test_the_balancer_wants_certificates_too(stranger):
+    of_others = stranger.issue("balancer.example")
+    assert not is_answered(BALANCER, 8080, None)
+    assert not is_answered(BALANCER, 8080, context(None))
+    assert not is_answered(BALANCER, 8080, context(of_others))
+
+
+# Of an attacker, who checks nothing.
+_OPTIONS = "[{{server, [{files}, {{verify, verify_peer}}]}}, {{client, [{files}, {{verify, verify_none}}]}}]."
+
+
+def ping(directory, cookie, tls=True):
+    """Return what ``net_adm:ping`` says from the first host, with the certificate in a directory there."""
+    files = ", ".join(
+        f'{{{key}, "{directory}/{file}"}}'
+        for key, file in (("certfile", "cert.pem"), ("keyfile", "key.pem"), ("cacertfile", "ca.pem"))
+    )
+    options = _OPTIONS.format(files=files)
+    script = f"""
+set -eu
+umask 077
+home=$(mktemp -d)
+printf %s '{cookie}' > $home/.erlang.cookie
+chmod 400 $home/.erlang.cookie
+cat > $home/options <<'END'
+{options}
+END
+release=$(readlink -f /opt/erlmcp/current)
+erts=$(echo $release/erts-*/bin)
+export HOME=$home ROOTDIR=$release BINDIR=$erts EMU=beam PROGNAME=erl ERL_EPMD_PORT=4369
+timeout 20 $erts/erlexec -boot $(echo $release/releases/*/start_clean.boot | sed 's/.boot$//') -mode interactive \
+    -boot_var SYSTEM_LIB_DIR $release/lib -pa $release/lib/*/ebin -noinput -hidden -name stranger@{FIRST} \
+    -dist_listen false -start_epmd false {"-proto_dist inet_tls -ssl_dist_optfile $home/options" if tls else ""} \
+    -kernel logger_level none \
+    -eval 'io:format("~p", [net_adm:ping(list_to_atom("{NODES[SECOND]}"))]), halt().'
+rm -rf $home
+"""
+    return ssh(ADDRESS, script).stdout.strip()
+
+
+def laid_down(directory, authorities):
+    """Copy a certificate and its key to the first host, and what they trust; return the directory there."""
+    there = f"/var/tmp/{directory.name}"
+    ssh(ADDRESS, f"install -d -m 0700 {there}")
+    for path, name in (
+        (directory / "cert.pem", "cert.pem"),
+        (directory / "key.pem", "key.pem"),
+        (authorities, "ca.pem"),
+    ):
+        ssh(ADDRESS, f"cat > {there}/{name}", typed=path.read_text())
+    return there
+
+
+def test_a_node_needs_the_cookie_and_a_certificate(stranger):
+    right = ssh(ADDRESS, "cat /etc/erlmcp/home/.erlang.cookie").stdout.strip()
+    wrong = "A" * 48
+    of_others = laid_down(stranger.issue(FIRST), CLIENT / "ca.pem")
+    assert ping("/etc/erlmcp/certs", right) == "pong"
+    assert ping("/etc/erlmcp/certs", wrong) == "pang"
+    assert ping(of_others, right) == "pang"
+    assert ping(of_others, right, tls=False) == "pang"
+
+
+def test_the_tools_of_an_operator_work_over_tls():
+    for name, address in HOSTS.items():
+        assert ssh(address, "erlmcp ping").stdout.strip() == "pong"
+        assert members(name) == set(NODES.values())
+    assert ssh(ADDRESS, "erlmcp rpc erlang node").stdout.strip().strip("'") == NODES[FIRST]
+    assert ssh(ADDRESS, "erlmcp pid").stdout.strip() == pids()[FIRST]
+    done = play("erlmcp.ops.check_health", HOSTS)
+    assert done.rc == 0, done.messages
+    done = play("erlmcp.ops.backup", HOSTS)
+    assert done.rc == 0, done.messages
+
+
+def test_a_running_cluster_is_not_split_by_a_change_of_protocol():
+    before = pids()
+    done = play("erlmcp.ops.site", HOSTS, {"erlmcp_tls_distribution_enabled": False})
+    assert done.rc != 0
+    assert "Stop the unit erlmcp on all hosts of the cluster" in done.messages
+    assert pids() == before
+    assert ssh(ADDRESS, "ls /etc/erlmcp/next", check=False).returncode != 0
+
+
+def test_an_end_that_is_near_is_warned_of_and_no_reason_to_replace_anything():
+    near = {"erlmcp_tls_renew_days": 398, "erlmcp_tls_days": 399}
+    done = play("erlmcp.ops.site", HOSTS, near, ["--tags", "erlmcp_tls"])
+    assert done.rc == 0, done.messages
+    assert not done.changed
+    assert done.output.count("run the playbook rotate_tls") == len(HOSTS) + 1
+
+
+class HealthLoad(Threads):
+    """Asks the balancer for the health of a node all the time, each time over a new connection."""
+
+    def __init__(self):
+        self.answers, self.failures = 0, []
+        super().__init__(self._ask_on, [()])
+
+    def _ask_on(self):
+        while not self.stopped.wait(0.05):
+            try:
+                assert health(BALANCER, context()) == "healthy"
+                self.answers += 1
+            except (OSError, AssertionError) as error:
+                self.failures.append((time.strftime("%H:%M:%S"), repr(error)))
+
+
+def under_load(playbook, **variables):
+    """Run a playbook while clients are served; none of them may notice."""
+    with McpLoad(BALANCER, calls_per_session=4, tls=context) as mcp, HealthLoad() as http:
+        done = play(playbook, HOSTS, {"erlmcp_tls_clients": ["test"], **variables})
+    assert done.rc == 0, done.messages
+    assert mcp.requests > 100
+    assert not mcp.failures, mcp
+    assert http.answers > 20
+    assert not http.failures, http.failures
+    return done
+
+
+def test_certificates_are_rotated_while_the_cluster_serves():
+    before, running = {(name, port): served(HOSTS[name], port) for name in HOSTS for port in PORTS}, pids()
+    at_balancer = served(BALANCER, 8080)
+    done = under_load("erlmcp.ops.rotate_tls", erlmcp_tls_renew="always")
+    assert done.changed
+    for (name, port), (serial, issuer) in before.items():
+        now = served(HOSTS[name], port)
+        assert now[0] != serial, (name, port)
+        assert now[1] == issuer
+    assert served(BALANCER, 8080)[0] != at_balancer[0]
+    assert pids() == running
+
+
+def test_the_ca_is_replaced_while_the_cluster_serves(tmp_path):
+    running = pids()
+    _serial, old = served(ADDRESS, 5005)
+    # A client that the operator forgets.
+    forgotten = tmp_path / "forgotten"
+    forgotten.mkdir()
+    for name in ("cert.pem", "key.pem"):
+        (forgotten / name).write_bytes((CLIENT / name).read_bytes())
+
+    def forgotten_is_served():
+        return [is_answered(ADDRESS, port, context(forgotten, check_hostname=False)) for port in PORTS]
+
+    under_load("erlmcp.ops.introduce_ca")
+    assert served(ADDRESS, 5005)[1] == old
+    under_load("erlmcp.ops.replace_ca")
+    assert {served(address, port)[1] != old for address in HOSTS.values() for port in PORTS} == {True}
+    assert forgotten_is_served() == [True] * len(PORTS)
+    under_load("erlmcp.ops.retire_ca")
+    assert forgotten_is_served() == [False] * len(PORTS)
+    assert not is_answered(BALANCER, 8080, context(forgotten))
+    assert pids() == running
+    # The nodes have not lost each other, and the distribution takes the new CA and not the old one.
+    assert all(members(name) == set(NODES.values()) for name in HOSTS)
+    cookie = ssh(ADDRESS, "cat /etc/erlmcp/home/.erlang.cookie").stdout.strip()
+    assert ping(laid_down(forgotten, CLIENT / "ca.pem"), cookie) == "pang"
+    assert ping("/etc/erlmcp/certs", cookie) == "pong"
+    again = play("erlmcp.ops.rotate_tls", HOSTS)
+    assert again.rc == 0, again.messages
+    assert not again.changed

@@ -1,0 +1,234 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Key, certificate and trusted authorities of a host: one set, exchanged together while the node serves.
+
+The private key is made here and never leaves the host; what leaves it is a request, and a certificate comes back.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import tempfile
+import time
+
+from .._core.errors import OpsError
+from .._core.files import read_if_there, write_atomically
+from .._core.sets import Sets, group_id
+from .._erlang.node import Node, Unreachable
+from .openssl import OpenSSL
+from .plan import Held, days_left, is_renewed, reasons
+from .serving import host_context, prove_served
+
+CERTIFICATE, KEY, AUTHORITIES, BOTH = FILES = ("cert.pem", "key.pem", "ca.pem", "both.pem")
+_PENDING = "pending"
+_KEPT_SETS = 2
+# OTP keeps the files of PEM it has read, for its listeners and for its distribution, until it is told otherwise or, by
+# its default, for two minutes. The function for that, ssl:clear_pem_cache/0, leaves the distribution out.
+_READ_AGAIN = (
+    "[gen_server:call(Cache, {unconditionally_clear_pem_cache, self()}) || Kind <- [normal, dist],"
+    " Cache <- [ssl_pem_cache:name(Kind)], whereis(Cache) =/= undefined]"
+)
+
+
+def certificate(module, runner):
+    """Bring the certificate of this host to what is wanted; return the module's result."""
+    return Keeper(module.params, runner, module.check_mode).run()
+
+
+class Keeper:
+    """One call of the module."""
+
+    def __init__(self, params, runner, check_mode):
+        self.params = params
+        self.runner = runner
+        self.check_mode = check_mode
+        self.openssl = OpenSSL(runner)
+        self.sets = Sets(params["dir"], group_id(params["group"], may_lack=check_mode), FILES)
+        self.now = int(time.time())
+        self.authorities = "".join(f"{text.strip()}\n" for text in params["authorities"]).encode()
+
+    def run(self):
+        if not self.authorities and not self.check_mode:
+            raise OpsError("authorities is empty: give at least one certificate that is trusted", kind="input")
+        held, files = self._observe()
+        due = reasons(held, self.params["names"], self.now, self.params["renew_days"])
+        wanted, request = None, None
+        if self.params["certificate"]:
+            wanted = self._given(files)
+        elif self.params["private_key"]:
+            raise OpsError("private_key is given without a certificate", kind="input")
+        elif is_renewed(due, self.params["renew"]):
+            request = self._request()
+        elif files[AUTHORITIES] != self.authorities:
+            wanted = {**files, AUTHORITIES: self.authorities}
+        elif not self._is_in_order():
+            wanted = files
+        changed = request is not None or (wanted is not None and (wanted != files or not self._is_in_order()))
+        if wanted is not None and changed:
+            held = self._lay_down(wanted)
+            due = reasons(held, self.params["names"], self.now, self.params["renew_days"])
+        return {
+            "changed": changed,
+            "due": due,
+            "request": request or None,
+            "set": None if request is not None or (changed and self.check_mode) else self.sets.slots.state().current,
+            **self._shown(held),
+            "diff": {"before": self._text(files), "after": self._text(wanted or files, request is not None)},
+        }
+
+    def _observe(self):
+        current = self.sets.slots.state().current
+        files = {name: current and read_if_there(os.path.join(self.sets.slots.path(current), name)) for name in FILES}
+        if not all(files.values()):
+            return Held(), dict.fromkeys(FILES)
+        return self._held(files), files
+
+    def _held(self, files):
+        """Return what these files are, and refuse nothing."""
+        try:
+            found = self.openssl.read(files[CERTIFICATE].decode())
+            fits = self.openssl.public_key(files[KEY].decode()) == found.public_key
+        except (OpsError, UnicodeDecodeError):
+            return Held()
+        with tempfile.TemporaryDirectory(prefix="erlmcp-certificate-") as directory:
+            paths = {}
+            for name, content in (
+                (CERTIFICATE, files[CERTIFICATE]),
+                (AUTHORITIES, self.authorities),
+                ("issuer.pem", (self.params["issuer"] or "").encode()),
+            ):
+                paths[name] = os.path.join(directory, name)
+                write_atomically(paths[name], content)
+            problem = None
+            for purpose in ("sslserver", "sslclient"):
+                problem = problem or self.openssl.problem(paths[CERTIFICATE], paths[AUTHORITIES], purpose)
+            by_issuer = not self.params["issuer"] or not self.openssl.problem(paths[CERTIFICATE], paths["issuer.pem"])
+        # That it has ended, or not begun, is told by its dates.
+        return Held(found, fits, problem, by_issuer or found.not_after <= self.now)
+
+    def _given(self, files):
+        """Return the set with the certificate that was given, or refuse it."""
+        given = {
+            CERTIFICATE: f"{self.params['certificate'].strip()}\n".encode(),
+            KEY: self._own_key(files),
+            AUTHORITIES: self.authorities,
+        }
+        given[BOTH] = given[CERTIFICATE] + given[KEY]
+        if given == files:
+            return files
+        held = self._held(given)
+        if held.certificate is None:
+            raise OpsError("certificate or private_key is no PEM text that openssl can read", kind="input")
+        problems = {
+            "key": "the private key is not that of the certificate",
+            "untrusted": f"it does not verify with the authorities that are given: {held.problem}",
+            "expired": "it has ended",
+            "names": f"it lacks {', '.join(sorted(set(self.params['names']) - held.certificate.names))}",
+            "issuer": "the issuing authority did not issue it",
+        }
+        wrong = [problems[each] for each in reasons(held, self.params["names"], self.now, 0) if each in problems]
+        if wrong:
+            raise OpsError(
+                f"certificate {held.certificate.serial} cannot be used: {'; '.join(wrong)}. Nothing was changed",
+                kind="certificate",
+            )
+        return given
+
+    def _own_key(self, files):
+        if self.params["private_key"]:
+            return f"{self.params['private_key'].strip()}\n".encode()
+        pending = read_if_there(self._pending(KEY))
+        if pending is None and files[KEY] is None:
+            raise OpsError("certificate is given without private_key, and this host has asked for none", kind="input")
+        # After a run that was killed the certificate may be laid down already.
+        return pending or files[KEY]
+
+    def _request(self):
+        """Return a request for another certificate with a key of its own; empty in check mode."""
+        if self.check_mode:
+            return ""
+        self.sets.prepare()
+        os.makedirs(os.path.join(self.params["dir"], _PENDING), mode=0o700, exist_ok=True)
+        if read_if_there(self._pending(KEY)) is None:
+            write_atomically(self._pending(KEY), self.openssl.new_key().encode(), mode=0o600)
+        return self.openssl.request(
+            self._pending(KEY), self.params["common_name"] or self.params["names"][0], self.params["names"]
+        )
+
+    def _lay_down(self, wanted):
+        if self.check_mode:
+            return self._held(wanted)
+        self.sets.prepare()
+        name = self.sets.new_name(wanted)
+        self.sets.add(name, wanted)
+        self.sets.slots.stage(name)
+        self.sets.slots.activate()
+        for file in FILES:
+            if not self.sets.is_linked(file):
+                self.sets.link(file, f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}")
+        shutil.rmtree(os.path.join(self.params["dir"], _PENDING), ignore_errors=True)
+        self.sets.prune(_KEPT_SETS)
+        held = self._held(wanted)
+        self._let_the_node_read_again(held)
+        return held
+
+    def _let_the_node_read_again(self, held):
+        if not self.params["node"]:
+            return
+        try:
+            Node(self.params["node"], self.runner).evaluate(_READ_AGAIN)
+        except Unreachable:
+            # It reads them when it starts.
+            return
+        context = host_context(self.params["dir"])
+        for port in self.params["ports"]:
+            prove_served(port, held.certificate.fingerprint, context)
+
+    def _is_in_order(self):
+        current = self.sets.slots.state().current
+        return (
+            current is not None
+            and self.sets.is_intact(current, FILES)
+            and all(self.sets.is_linked(name) for name in FILES)
+        )
+
+    def _pending(self, name):
+        return os.path.join(self.params["dir"], _PENDING, name)
+
+    def _shown(self, held):
+        found = held.certificate
+        if found is None:
+            return {"not_after": None, "days_left": None, "serial": None, "fingerprint": None}
+        return {
+            "not_after": _moment(found.not_after),
+            "days_left": days_left(found.not_after, self.now),
+            "serial": found.serial,
+            "fingerprint": found.fingerprint,
+        }
+
+    def _text(self, files, is_asked_for=False):
+        """Return for the diff what a set is, without the key."""
+        if is_asked_for:
+            return f"another certificate for {', '.join(self.params['names'])}\n"
+        if not files[CERTIFICATE]:
+            return ""
+        try:
+            found = self.openssl.read(files[CERTIFICATE].decode())
+        except (OpsError, UnicodeDecodeError):
+            return "no certificate that can be read\n"
+        trusted = [
+            self.openssl.read(f"{block}-----END CERTIFICATE-----").fingerprint[:16]
+            for block in (files[AUTHORITIES] or b"").decode().split("-----END CERTIFICATE-----")[:-1]
+        ]
+        return (
+            f"certificate {found.serial} for {', '.join(sorted(found.names))}, until {_moment(found.not_after)}\n"
+            f"trusted authorities: {', '.join(trusted)}\n"
+        )
+
+
+def _moment(seconds):
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
