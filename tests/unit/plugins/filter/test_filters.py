@@ -25,6 +25,7 @@ def filter_named(name):
         ("to_env_sh", [{"A": 1}, "x"], "# x\nexport A='1'\n"),
         ("node_name", [{"inventory_hostname": "a.b"}, "short"], "erlmcp@a"),
         ("contract_problems", [{}, {}], []),
+        ("closed_addresses", [["10.0.0.1"]], ["10.0.0.1/32"]),
         ("atom", ["a@b"], {"$atom": "a@b"}),
         ("host_address", [{"inventory_hostname": "a"}], "a"),
         ("host_address", [{"inventory_hostname": "a", "ansible_host": "10.0.0.1"}], "10.0.0.1"),
@@ -42,6 +43,7 @@ def test_filter(name, arguments, result):
         ("to_sys_config", {"a": {"$x": 1}}, "a: unknown tag"),
         ("to_vm_args", {"-setcookie": "x"}, "-setcookie: "),
         ("to_env_sh", {"a-b": 1}, "'a-b' is no name"),
+        ("closed_addresses", ["10.0.0.300"], "'10.0.0.300'.*: give an address"),
         ("node_name", {"inventory_hostname": "a"}, "a: 'erlmcp@a' is no Erlang node name"),
     ],
 )
