@@ -12,8 +12,9 @@ version_added: 0.1.0
 description:
   - Adds what is missing, switches the firewall on with incoming connections denied and outgoing ones allowed, and then
     takes away its own rules that are no longer wanted, all in one call.
-  - Its rules carry a comment of C(erlmcp:) and the name. Every other rule is left alone. Where one of them lets in
-    exactly the same already, it is used as it is; where one of them would undo a wanted rule, the module refuses.
+  - Its rules carry a comment of C(erlmcp:) and the name, or stand in a table or policy of their own. Every other rule
+    is left alone. Where one of them lets in exactly the same already, it is used as it is; where one of them would undo
+    a wanted rule, the module refuses.
   - Never cuts off ssh. Each port on which sshd is configured to listen or listens, and the one to which this run is
     connected, must be covered by a rule, the latter one for the address of this run's client. A port that no rule
     covers is opened to everybody under the name C(ssh), with a warning.
@@ -58,14 +59,31 @@ options:
     description:
       - V(true) makes the rules, denies other incoming connections and switches the firewall on.
       - V(false) takes the module's rules away and leaves the firewall on or off, as it is. When it is on, ssh is
-        still not cut off.
+        still not cut off. With nftables there is nothing but the module's own table, which goes as a whole.
     type: bool
     default: true
   backend:
-    description: The firewall to manage. It must be installed, except in check mode.
+    description:
+      - The firewall to manage. It must be installed, except in check mode.
+      - V(auto) is the one in use, else one that is installed, else ufw. Where there are several, ufw comes before
+        firewalld and firewalld before nftables.
+      - The others must not filter at the same time. When another one is in use, its place is taken as soon as this one
+        is complete. It is switched off and the module's rules are taken out of it. It is refused when the other one
+        holds what others have set up.
     type: str
-    choices: [ufw]
-    default: ufw
+    choices: [auto, ufw, firewalld, nftables]
+    default: auto
+notes:
+  - With nftables, the module keeps the table C(inet erlmcp_ops) in C(/etc/nftables.d/erlmcp_ops.nft). It denies what is
+    not let in, besides ping, neighbour discovery and DHCP. The unit C(erlmcp-firewall) loads it at boot, and
+    C(nftables.service) after its own configuration.
+  - In nftables, what any table drops is dropped, and what another table accepts the module's table may still drop. So
+    add to O(rules) what must get in. The module refuses a rule that a chain of somebody else surely makes void, such
+    as one with a policy to drop that accepts other ports only. It does not see through jumps, sets and maps.
+  - With firewalld, the rules stand in the policy C(erlmcp_ops), which is tried after the rules of each zone. What the
+    zones let in, like ssh in the default zone, stays let in. A default zone that lets in everything is replaced by
+    C(public). The first run reloads firewalld, which then forgets what others have set up at run time only. Later runs
+    do not. firewalld before 2.0 also empties iptables when it starts and stops.
 """
 
 EXAMPLES = r"""
@@ -91,6 +109,10 @@ backend:
   description: The firewall that is managed.
   type: str
   returned: success
+installed:
+  description: Whether that firewall is installed. It may not be in check mode, and when O(enabled=false).
+  type: bool
+  returned: success
 enabled:
   description: Whether the firewall is on afterwards.
   type: bool
@@ -102,7 +124,7 @@ added:
   returned: success
   sample: [{"name": "mcp", "port": "5005", "protocol": "tcp", "source": "0.0.0.0/0"}]
 removed:
-  description: Own rules that were, or would be, taken away, in the same form.
+  description: Own rules that were, or would be, taken away, also out of other firewalls, in the same form.
   type: list
   elements: dict
   returned: success
@@ -145,7 +167,7 @@ def main():
                 },
             },
             "enabled": {"type": "bool", "default": True},
-            "backend": {"type": "str", "choices": list(BACKENDS), "default": "ufw"},
+            "backend": {"type": "str", "choices": ["auto", *BACKENDS], "default": "auto"},
         },
         supports_check_mode=True,
     )

@@ -10,51 +10,83 @@ import os
 import socket
 
 from .._core.errors import OpsError
-from .rules import client_address, plan, wanted_rules
+from .firewalld import Firewalld
+from .nftables import Nftables
+from .rules import client_address, plan, retirement, wanted_rules
 from .ssh import observe_ssh
 from .ufw import Ufw
 
-BACKENDS = {"ufw": Ufw}
+# In the order in which `auto` prefers them.
+BACKENDS = {"ufw": Ufw, "firewalld": Firewalld, "nftables": Nftables}
 
 
 def firewall(module, runner):
     """Bring the host's firewall to the rules asked for, and return what changed."""
     options = module.params
-    backend = BACKENDS[options["backend"]](runner)
-    if options["enabled"] and not backend.installed and not module.check_mode:
+    enabled = options["enabled"]
+    states = {backend: backend.observe() for backend in (make(runner) for make in BACKENDS.values())}
+    chosen = choose(options["backend"], states)
+    if enabled and not chosen.installed and not module.check_mode:
         raise OpsError(
-            f"{backend.name} is not installed on this host: install the package {backend.name}, "
+            f"{chosen.name} is not installed on this host: install the package {chosen.name}, "
             f"or use the role erlmcp.ops.erlmcp_firewall, which does",
             kind="firewall",
         )
-    state = backend.observe()
     ssh = observe_ssh(runner, os.environ)
-    wanted = wanted_rules(options["rules"], resolve, state.ipv6) if options["enabled"] else []
-    planned = plan(wanted, state, ssh, options["enabled"])
-    for port in planned.ssh_opened:
+    wanted = wanted_rules(options["rules"], resolve, states[chosen].ipv6) if enabled else []
+    plans = {chosen: plan(wanted, states[chosen], ssh, enabled)}
+    for other in states:
+        if other is chosen:
+            continue
+        if enabled:
+            plans[other] = retirement(states[other], other.name, other.switch_off, chosen.name)
+        else:
+            plans[other] = plan([], states[other], ssh, False)
+    changed = any(planned.changes for planned in plans.values())
+    opened = sorted({port for planned in plans.values() for port in planned.ssh_opened})
+    for port in opened:
         module.warn(
             f"No rule lets ssh in on port {port}{_from(ssh, port)}, so it is opened to everybody as 'ssh'. "
             f"Give a rule for it to narrow that."
         )
-    if planned.changes and not module.check_mode:
-        backend.apply(planned)
-        if plan(wanted, backend.observe(), ssh, options["enabled"]).changes:
+    if changed and not module.check_mode:
+        _apply(plans)
+        left = plan(wanted, chosen.observe(), ssh, enabled)
+        if left.changes:
+            # firewalld before 2.0 empties iptables, and with it ufw, when it stops.
+            _apply({chosen: left})
+            left = plan(wanted, chosen.observe(), ssh, enabled)
+        if left.changes:
             raise OpsError(
-                f"{backend.name} took the commands without an error, yet the rules are not what was asked for: "
+                f"{chosen.name} took the commands without an error, yet the rules are not what was asked for: "
                 f"does something else manage it at the same time?",
                 kind="firewall",
             )
+    planned = plans[chosen]
     return {
-        "changed": planned.changes,
-        "backend": backend.name,
-        "enabled": state.active or planned.enable,
-        "added": [rule.as_dict() for rule in planned.added],
-        "removed": [rule.as_dict() for rule in planned.removed],
+        "changed": changed,
+        "backend": chosen.name,
+        "installed": chosen.installed,
+        "enabled": (states[chosen].active or planned.enable) and not planned.disable,
+        "added": [rule.as_dict() for each in plans.values() for rule in each.added],
+        "removed": [rule.as_dict() for each in plans.values() for rule in each.removed],
         "kept": [rule.as_dict() for rule in planned.kept],
         "ssh_ports": list(ssh.ports),
-        "ssh_opened": list(planned.ssh_opened),
-        "diff": _diff(state, planned),
+        "ssh_opened": opened,
+        "diff": _diff(states, {each: plans[each] for each in plans if each is chosen or plans[each].changes}),
     }
+
+
+def choose(name, states):
+    """Return the backend of this name; for ``auto`` the one in use, else one that is installed, else the first.
+
+    :param states: dict from backend to :class:`State`, in the order of preference.
+    """
+    if name != "auto":
+        return next(backend for backend in states if backend.name == name)
+    in_use = [backend for backend, state in states.items() if state.in_use]
+    installed = [backend for backend in states if backend.installed]
+    return [*in_use, *installed, *states][0]
 
 
 def resolve(name):
@@ -70,23 +102,38 @@ def _from(ssh, port):
     return f" from {ssh.client}" if port == ssh.client_port else ""
 
 
-def _diff(state, planned):
-    own = [rule for rule in state.rules if rule.own]
-    after = [rule for rule in own if rule not in planned.removed] + list(planned.added)
+def _apply(plans):
+    """The one that is wanted comes first, so that it is complete before another one goes."""
+    for backend, planned in plans.items():
+        if planned.changes:
+            backend.apply(planned)
+
+
+def _diff(states, plans):
     return {
-        "before": _listing(own, state.active, state.incoming, state.outgoing),
-        "after": _listing(
-            after,
-            state.active or planned.enable,
-            "deny" if planned.deny_incoming else state.incoming,
-            "allow" if planned.allow_outgoing else state.outgoing,
-        ),
+        "before": "".join(_before(backend.name, states[backend]) for backend in plans),
+        "after": "".join(_after(backend.name, states[backend], plans[backend]) for backend in plans),
     }
 
 
-def _listing(rules, active, incoming, outgoing):
+def _before(name, state):
+    return _listing(name, [rule for rule in state.rules if rule.own], state.active, state.incoming, state.outgoing)
+
+
+def _after(name, state, planned):
+    own = [rule for rule in state.rules if rule.own and rule not in planned.removed]
+    return _listing(
+        name,
+        [*own, *planned.added],
+        (state.active or planned.enable) and not planned.disable,
+        "deny" if planned.deny_incoming else state.incoming,
+        "allow" if planned.allow_outgoing else state.outgoing,
+    )
+
+
+def _listing(name, rules, active, incoming, outgoing):
     lines = [
-        f"firewall: {'on' if active else 'off'}",
+        f"{name}: {'on' if active else 'off'}",
         f"default: {incoming} incoming, {outgoing} outgoing",
         *sorted(f"{rule.name}: {rule}" for rule in rules),
     ]

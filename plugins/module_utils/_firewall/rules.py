@@ -56,6 +56,11 @@ class Rule:
     def name(self):
         return self.comment[len(OWNER) :] if self.comment.startswith(OWNER) else self.comment
 
+    @property
+    def address(self):
+        """The source as firewalls print it: a host has no length of a prefix."""
+        return str(self.source.network_address if self.source.prefixlen == self.source.max_prefixlen else self.source)
+
     def covers_port(self, protocol, low, high):
         return self.protocol in (protocol, "any") and any(
             first <= low and high <= last for first, last in _ranges(self.ports)
@@ -80,16 +85,24 @@ class Rule:
 class State:
     """What a firewall says of itself. The defaults are those of a fresh installation.
 
-    :param active: it filters now and will after a boot.
+    :param active: it filters now and will after a boot, both with the same rules of ours.
+    :param in_use: it filters now or will after a boot.
     :param incoming: ``allow``, ``deny`` or ``reject``: what happens where no rule matches.
     :param rules: tuple of :class:`Rule` in the order in which they are tried.
+    :param chains: pairs of a name and a tuple of :class:`Rule`: what else a connection has to get through.
+    :param foreign: one thing that others have set up in it, as text; empty when there is none.
+    :param ours: it is nothing but our rules, and goes with them.
     """
 
     active: bool = False
+    in_use: bool = False
     incoming: str = "deny"
     outgoing: str = "allow"
     ipv6: bool = True
     rules: tuple = ()
+    chains: tuple = ()
+    foreign: str = ""
+    ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,19 +121,27 @@ class SshAccess:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to change. Rules are in the order in which they are added."""
+    """What has to change. Rules are in the order in which they are added.
 
-    added: tuple
-    removed: tuple
-    kept: tuple
-    deny_incoming: bool
-    allow_outgoing: bool
-    enable: bool
-    ssh_opened: tuple
+    :param kept: rules that are wanted and let in already, by a rule of ours or of somebody else.
+    :param rules: all that the firewall holds of ours afterwards.
+    """
+
+    added: tuple = ()
+    removed: tuple = ()
+    kept: tuple = ()
+    rules: tuple = ()
+    deny_incoming: bool = False
+    allow_outgoing: bool = False
+    enable: bool = False
+    disable: bool = False
+    ssh_opened: tuple = ()
 
     @property
     def changes(self):
-        return bool(self.added or self.removed or self.deny_incoming or self.allow_outgoing or self.enable)
+        return bool(
+            self.added or self.removed or self.deny_incoming or self.allow_outgoing or self.enable or self.disable
+        )
 
 
 def wanted_rules(rules, resolve, ipv6):
@@ -165,7 +186,7 @@ def plan(wanted, state, ssh, enabled):
     _refuse_conflicts(wanted, state)
     wanted = _ssh_first(wanted, ssh.ports)
     opened = ()
-    if enabled or state.active:
+    if enabled or (state.in_use and not state.ours):
         opened = _ssh_ports_kept_out(wanted, state, ssh, enabled)
         wanted = _ssh_rules(opened, state.ipv6) + wanted
         _refuse_to_cut_off(wanted, state, ssh, enabled)
@@ -176,11 +197,32 @@ def plan(wanted, state, ssh, enabled):
         added=tuple(added),
         removed=tuple(rule for rule in own.values() if rule not in wanted),
         kept=tuple(rule for rule in wanted if rule not in added),
+        rules=tuple(rule for rule in wanted if rule in added or rule.key in own),
         deny_incoming=enabled and state.incoming == "allow",
         allow_outgoing=enabled and state.outgoing != "allow",
         enable=enabled and not state.active,
+        disable=not enabled and state.in_use and state.ours,
         ssh_opened=tuple(opened),
     )
+
+
+def retirement(state, name, switch_off, successor):
+    """Find the way out of a firewall whose place another one takes: off, and without our rules.
+
+    :param state: :class:`State` of the firewall that goes.
+    :param name: its name.
+    :param switch_off: the command that switches it off by hand.
+    :param successor: name of the one that comes.
+    :raises OpsError: when it is on and others have set up something in it, which would go on filtering or be lost.
+    """
+    if state.in_use and state.foreign:
+        raise OpsError(
+            f"{name} is on too, and what {successor} lets in it would still keep out. It is not switched off, because "
+            f"it holds what others have set up: '{state.foreign}'. Move that to {successor} and run '{switch_off}', or "
+            f"keep {name} (backend: {name})",
+            kind="firewall",
+        )
+    return Plan(removed=tuple(rule for rule in state.rules if rule.own), disable=state.in_use)
 
 
 def _ports(name, port):
@@ -268,17 +310,30 @@ def _decisive_rule(rules, port, client):
 
 
 def _refuse_conflicts(wanted, state):
-    rules = _outcome(wanted, state)
     for rule in wanted:
-        for earlier in rules:
-            if earlier.key == rule.key and earlier.lets_in:
-                break
-            if not earlier.lets_in and not earlier.partial and earlier.covers(rule):
+        blocker = _blocker(rule, _outcome(wanted, state))
+        if blocker:
+            raise _invalid(
+                rule.name,
+                f"it would have no effect, because the firewall holds a rule of somebody else before it: "
+                f"'{blocker}'. Delete that rule by hand, or take this one off the list",
+            )
+        for chain, rules in state.chains:
+            blocker = _blocker(rule, rules)
+            if blocker:
                 raise _invalid(
                     rule.name,
-                    f"it would have no effect, because the firewall holds a rule of somebody else before it: "
-                    f"'{earlier}'. Delete that rule by hand, or take this one off the list",
+                    f"it would have no effect, because {chain} of somebody else keeps out the same: '{blocker}'. "
+                    f"Let it in there too, delete that chain by hand, or take this rule off the list",
                 )
+
+
+def _blocker(rule, rules):
+    """The first of ``rules`` that keeps out all that ``rule`` lets in, unless it is let in before."""
+    for earlier in rules:
+        if not earlier.partial and earlier.covers(rule):
+            return None if earlier.lets_in else earlier
+    return None
 
 
 def _refuse_to_cut_off(wanted, state, ssh, enabled):

@@ -33,6 +33,7 @@ class Ufw:
     """
 
     name = "ufw"
+    switch_off = "ufw disable"
 
     def __init__(self, runner, root="/"):
         self.runner = runner
@@ -49,12 +50,16 @@ class Ufw:
         defaults = self._settings("etc/default/ufw", "IPV6", "DEFAULT_INPUT_POLICY", "DEFAULT_OUTPUT_POLICY")
         ipv6 = defaults["IPV6"] == "yes" and os.path.exists(self._path("proc/sys/net/ipv6"))
         files = ["etc/ufw/user.rules", "etc/ufw/user6.rules"] if ipv6 else ["etc/ufw/user.rules"]
+        lines = [line for file in files for line in _lines(self._read(file))]
+        in_use = self._settings("etc/ufw/ufw.conf", "ENABLED")["ENABLED"] == "yes"
         return State(
-            active=self._settings("etc/ufw/ufw.conf", "ENABLED")["ENABLED"] == "yes" and self._loaded(),
+            active=in_use and self._loaded(),
+            in_use=in_use,
             incoming=_POLICIES[defaults["DEFAULT_INPUT_POLICY"]],
             outgoing=_POLICIES[defaults["DEFAULT_OUTPUT_POLICY"]],
             ipv6=ipv6,
-            rules=tuple(rule for file in files for rule in parse_rules(self._read(file))),
+            rules=tuple(rule for rule in map(_parse_rule, lines) if rule),
+            foreign=next((line for line in lines if not _is_own(line)), ""),
         )
 
     def apply(self, plan):
@@ -100,7 +105,8 @@ class Ufw:
 def commands(plan):
     """Return the commands of a :class:`Plan` in their order, each a list of strings."""
     added = {rule.key for rule in plan.added}
-    found = [["ufw", "allow", *_described(rule)] for rule in plan.added]
+    found = [["ufw", "disable"]] if plan.disable else []
+    found += [["ufw", "allow", *_described(rule)] for rule in plan.added]
     if plan.deny_incoming:
         found.append(["ufw", "default", "deny", "incoming"])
     if plan.allow_outgoing:
@@ -112,35 +118,35 @@ def commands(plan):
     return found
 
 
-def parse_rules(text):
-    """Return the rules for incoming connections in ``user.rules`` or ``user6.rules``, in their order."""
-    rules = []
-    for line in text.splitlines():
-        if not line.startswith(_TUPLE):
-            continue
-        words, _separator, comment = line[len(_TUPLE) :].partition(" comment=")
-        action, protocol, ports, destination, source_port, source, *rest = words.split()
-        direction, _separator, interface = rest[-1].partition("_")
-        if direction != "in" or action.startswith("route:"):
-            continue
-        rules.append(
-            Rule(
-                action=action.partition("_")[0],
-                protocol=protocol,
-                ports=ports,
-                source=ip_network(source),
-                comment=bytes.fromhex(comment).decode("utf-8", "replace"),
-                partial=bool(interface) or source_port != "any" or not destination.endswith("/0"),
-            )
-        )
-    return rules
+def _lines(text):
+    return [line[len(_TUPLE) :] for line in text.splitlines() if line.startswith(_TUPLE)]
+
+
+def _parse_rule(line):
+    words, _separator, comment = line.partition(" comment=")
+    action, protocol, ports, destination, source_port, source, *rest = words.split()
+    direction, _separator, interface = rest[-1].partition("_")
+    if direction != "in" or action.startswith("route:"):
+        return None
+    return Rule(
+        action=action.partition("_")[0],
+        protocol=protocol,
+        ports=ports,
+        source=ip_network(source),
+        comment=bytes.fromhex(comment).decode("utf-8", "replace"),
+        partial=bool(interface) or source_port != "any" or not destination.endswith("/0"),
+    )
+
+
+def _is_own(line):
+    rule = _parse_rule(line)
+    return rule is not None and rule.own
 
 
 def _described(rule):
     # A rule from "any" would be two, one a family; with the network in full it is exactly the planned one.
     # The comment makes a deletion miss a rule that somebody has made his own since.
-    source = rule.source if rule.source.prefixlen < rule.source.max_prefixlen else rule.source.network_address
     return [
-        *("proto", rule.protocol, "from", str(source), "to", "any", "port", rule.ports),
+        *("proto", rule.protocol, "from", rule.address, "to", "any", "port", rule.ports),
         *("comment", rule.comment),
     ]

@@ -15,6 +15,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.rules import 
     State,
     client_address,
     plan,
+    retirement,
     wanted_rules,
 )
 
@@ -36,7 +37,7 @@ def wanted(*options, addresses=(), ipv6=True):
 
 
 def on(*rules, **more):
-    return State(active=True, rules=rules, **more)
+    return State(active=True, in_use=True, rules=rules, **more)
 
 
 class TestWantedRules:
@@ -181,6 +182,27 @@ class TestPlan:
         own = rule(source="10.0.0.0/8")
         assert not plan([own], on(own, rule(comment="", action="deny")), NO_SSH, True).changes
 
+    def test_denial_of_what_somebody_else_has_let_in_before_is_no_conflict(self):
+        others = (rule(comment=""), rule(comment="", action="deny", source="10.0.0.0/8"))
+        assert plan([rule(source="10.0.0.0/8")], State(rules=others), NO_SSH, True).added
+
+    def test_rule_that_another_chain_keeps_out_is_refused(self):
+        chains = (("chain input of table ip x", (rule("22", comment=""), rule("any", action="deny", protocol="any"))),)
+        with pytest.raises(OpsError, match="rule 'mcp': it would have no effect, because chain input of table ip x"):
+            plan([rule()], State(chains=chains), NO_SSH, True)
+        assert plan([rule("22")], State(chains=chains), NO_SSH, True).added
+
+    def test_rules_are_all_that_is_ours_afterwards(self):
+        state = on(rule("1", comment="theirs"), rule("2"), rule("3"))
+        planned = plan([rule("1"), rule("2"), rule("4")], state, NO_SSH, True)
+        assert planned.rules == (rule("2"), rule("4"))
+
+    def test_disabled_takes_away_a_firewall_that_is_nothing_but_ours(self):
+        planned = plan([], on(rule(), ours=True), SSH, False)
+        assert (planned.disable, planned.removed, planned.added) == (True, (rule(),), ())
+        assert not plan([], State(ours=True), SSH, False).changes
+        assert not plan([], on(ours=True), NO_SSH, True).changes
+
     def test_disabled_takes_the_rules_away_and_leaves_the_state(self):
         planned = plan([], State(active=False, incoming="allow", outgoing="deny", rules=(rule(),)), SSH, False)
         assert (planned.added, planned.removed) == ((), (rule(),))
@@ -267,11 +289,34 @@ class TestSshIsNeverCutOff:
         assert planned.ssh_opened == (22,)
         assert rule("22", comment="erlmcp: ssh") in planned.added
 
+    def test_disabled_and_due_to_filter_after_a_boot_keeps_ssh_open(self):
+        assert self.opened([], State(in_use=True), enabled=False) == (22,)
+
     def test_disabled_and_open_to_all_needs_no_rule(self):
         assert not plan([], on(incoming="allow"), SSH, False).changes
 
     def test_disabled_and_inactive_needs_no_rule(self):
         assert not plan([], State(), SSH, False).changes
+
+
+class TestRetirement:
+    def retire(self, state):
+        return retirement(state, "ufw", "ufw disable", "nftables")
+
+    def test_on_goes_off_without_our_rules(self):
+        planned = self.retire(on(rule()))
+        assert (planned.disable, planned.removed, planned.rules) == (True, (rule(),), ())
+
+    def test_off_loses_our_rules_only(self):
+        planned = self.retire(State(rules=(rule(), rule("1", comment="theirs")), foreign="theirs"))
+        assert (planned.disable, planned.removed) == (False, (rule(),))
+
+    def test_off_without_our_rules_is_left_alone(self):
+        assert not self.retire(State(foreign="theirs")).changes
+
+    def test_on_with_rules_of_others_is_refused(self):
+        with pytest.raises(OpsError, match="'theirs'. Move that to nftables and run 'ufw disable', or keep ufw"):
+            self.retire(on(rule(), foreign="theirs"))
 
 
 @pytest.mark.parametrize(

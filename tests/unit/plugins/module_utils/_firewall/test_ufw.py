@@ -11,7 +11,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import Ops
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed
 from ansible_collections.erlmcp.ops.plugins.module_utils._firewall import ufw
 from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.rules import Plan, Rule, State
-from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.ufw import Ufw, commands, parse_rules
+from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.ufw import Ufw, commands
 
 # As ufw 0.36.2 writes them.
 USER_RULES = """\
@@ -61,21 +61,8 @@ def _root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def changes(**more):
-    nothing = {
-        "added": (),
-        "removed": (),
-        "kept": (),
-        "deny_incoming": False,
-        "allow_outgoing": False,
-        "enable": False,
-        "ssh_opened": (),
-    }
-    return Plan(**{**nothing, **more})
-
-
-def test_parse_rules():
-    assert parse_rules(USER_RULES) == [
+def test_observe_rules(root):
+    assert list(Ufw(FakeRunner(), str(root)).observe().rules[:-1]) == [
         Rule("allow", "tcp", "22", ANY, "erlmcp: ssh"),
         Rule("limit", "tcp", "2222", ANY),
         Rule("allow", "tcp", "9100:9105", ip_network("10.0.0.2"), "é"),
@@ -88,12 +75,14 @@ def test_parse_rules():
 
 def test_observe(root):
     state = Ufw(FakeRunner(), str(root)).observe()
-    assert (state.active, state.incoming, state.outgoing, state.ipv6) == (True, "deny", "allow", True)
+    assert (state.active, state.in_use) == (True, True)
+    assert (state.incoming, state.outgoing, state.ipv6) == ("deny", "allow", True)
     assert [str(each.source) for each in state.rules if each.own] == ["0.0.0.0/0", "::/0"]
 
 
-def test_enabled_but_not_loaded_is_not_active(root):
-    assert not Ufw(FakeRunner(rc=1), str(root)).observe().active
+def test_enabled_but_not_loaded_is_in_use_and_not_active(root):
+    state = Ufw(FakeRunner(rc=1), str(root)).observe()
+    assert (state.active, state.in_use) == (False, True)
 
 
 def test_kernel_that_cannot_be_asked(root):
@@ -103,7 +92,24 @@ def test_kernel_that_cannot_be_asked(root):
 
 def test_not_enabled_is_not_active_though_loaded(root):
     (root / "etc/ufw/ufw.conf").write_text("ENABLED=no\n")
-    assert not Ufw(FakeRunner(), str(root)).observe().active
+    state = Ufw(FakeRunner(), str(root)).observe()
+    assert (state.active, state.in_use) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in",
+        "deny tcp 25 0.0.0.0/0 any 0.0.0.0/0 out",
+        "route:allow tcp 80 0.0.0.0/0 any 0.0.0.0/0 in_eth0!out_eth1",
+    ],
+)
+def test_what_others_have_set_up(root, line):
+    own = f"### tuple ### {USER_RULES.split('### tuple ### ')[1]}"
+    (root / "etc/ufw/user.rules").write_text(own)
+    assert Ufw(FakeRunner(), str(root)).observe().foreign == ""
+    (root / "etc/ufw/user.rules").write_text(f"{own}### tuple ### {line}\n")
+    assert Ufw(FakeRunner(), str(root)).observe().foreign == line
 
 
 def test_ipv6_off(root):
@@ -138,7 +144,7 @@ def test_not_installed_is_observed_as_fresh(monkeypatch):
 def test_commands_add_then_enable_then_remove():
     ssh = Rule("allow", "tcp", "22", ANY, "erlmcp: ssh")
     dns = Rule("allow", "udp", "53", ip_network("::1"), "erlmcp: d")
-    planned = changes(
+    planned = Plan(
         added=(ssh, dns),
         removed=(Rule("allow", "tcp", "9100:9105", ip_network("10.0.0.0/8"), "erlmcp: old"),),
         deny_incoming=True,
@@ -155,14 +161,19 @@ def test_commands_add_then_enable_then_remove():
     ]
 
 
+def test_commands_switch_off_before_rules_go():
+    planned = Plan(disable=True, removed=(Rule("allow", "tcp", "22", ANY, "erlmcp: ssh"),))
+    assert [argv[1] for argv in commands(planned)] == ["disable", "delete"]
+
+
 def test_renamed_rule_is_not_deleted():
     old, new = (Rule("allow", "tcp", "22", ANY, comment) for comment in ("erlmcp: old", "erlmcp: new"))
-    planned = changes(added=(new,), removed=(old,))
+    planned = Plan(added=(new,), removed=(old,))
     assert [argv[1] for argv in commands(planned)] == ["allow"]
 
 
 def test_command_that_fails_stops_the_rest():
     runner = FakeRunner(rc=1)
     with pytest.raises(OpsError, match="ufw --force enable failed: no"):
-        Ufw(runner).apply(changes(enable=True, removed=(Rule("allow", "tcp", "22", ANY, "erlmcp: old"),)))
+        Ufw(runner).apply(Plan(enable=True, removed=(Rule("allow", "tcp", "22", ANY, "erlmcp: old"),)))
     assert len(runner.ran) == 1
