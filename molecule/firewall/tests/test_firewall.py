@@ -80,9 +80,14 @@ FIREWALLS = (
 
 @pytest.fixture(name="firewall", scope="module", autouse=True, params=FIREWALLS, ids=lambda each: each.name)
 def _firewall(request):
-    """Replaces the firewall that the hosts have; runs that name none then keep the new one."""
-    done = apply({"erlmcp_firewall_backend": request.param.name})
-    assert done.rc == 0, done.messages
+    """Replaces the firewall that the hosts have; runs that name none then keep the new one.
+
+    On fresh hosts, ufw and firewalld are not even installed when the change is predicted.
+    """
+    backend = {"erlmcp_firewall_backend": request.param.name}
+    predicted, done = apply(backend, ["--check"]), apply(backend)
+    assert (predicted.rc, done.rc) == (0, 0), predicted.messages + done.messages
+    assert predicted.changed == done.changed
     return request.param
 
 

@@ -97,6 +97,8 @@ class Firewalld:
         if plan.deny_incoming:
             self._run("firewall-cmd" if running else "firewall-offline-cmd", "--set-default-zone=public")
         if plan.enable:
+            # Where packages may not start or reload services, D-Bus does not know polkit yet, and firewalld would hang.
+            self._run("systemctl", "reload", "dbus")
             self._run("systemctl", "enable", "--now", "firewalld")
             # systemctl does not wait for the rules, this does.
             self._run("firewall-cmd", "--state")

@@ -169,7 +169,7 @@ def test_not_running_it_is_laid_down_before_it_is_started(firewall, runner, root
     (root / firewalld.BOOT_LINK).unlink()
     assert not firewall.observe().in_use
     assert carry_out(firewall, *RULES).active
-    assert runner.ran == ["systemctl enable --now firewalld"]
+    assert runner.ran == ["systemctl reload dbus", "systemctl enable --now firewalld"]
     assert runner.live == RICH
 
 
