@@ -71,6 +71,12 @@ options:
     type: list
     elements: str
     default: []
+  own_addresses:
+    description: Addresses of IPv4 or IPv6 that the host must have, for its services to listen on. Else the set is
+      refused.
+    type: list
+    elements: str
+    default: []
   secrets:
     description: Values in the files that must not appear in the diff or in messages.
     type: list
@@ -159,6 +165,7 @@ def main():
             "keep": {"type": "int", "default": 5},
             "readmit": {"type": "bool", "default": False},
             "left_out": {"type": "list", "elements": "str", "default": []},
+            "own_addresses": {"type": "list", "elements": "str", "default": []},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
         },
         required_if=[("state", "present", ["sys_config", "vm_args", "env_sh"])],

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import datetime
+import socket
 from dataclasses import replace
 
+from .._core.errors import OpsError
 from .._core.sets import group_id
 from .admission import admit, check_admitted
 from .diff import diffs, secret_forms
@@ -31,6 +33,7 @@ def config(module, runner):
         "vm.args": params["vm_args"].encode("utf-8"),
         "env.sh": params["env_sh"].encode("utf-8"),
     }
+    _check_own(params["own_addresses"])
     check_admitted(node["config_dir"], params["readmit"])
     store = Store(node["config_dir"], group_id(params["group"], may_lack=module.check_mode))
     observed = store.observe()
@@ -66,6 +69,23 @@ def config(module, runner):
         "validated": validated,
         "diff": diffs(todo.before, wanted, forms, node["config_dir"], hand_made=todo.adopt),
     }
+
+
+def _check_own(addresses):
+    """Refuse addresses that nothing can listen on. epmd would not start, and without it no node does."""
+    for address in addresses:
+        try:
+            family, kind, protocol, _name, place = socket.getaddrinfo(
+                address, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )[0]
+            with socket.socket(family, kind, protocol) as listener:
+                listener.bind(place)
+        except OSError as error:
+            raise OpsError(
+                f"epmd could not listen on {address!r} of this host ({error.strerror}): set erlmcp_address to the "
+                f"address of this host that its peers use, or erlmcp_node_epmd_address to one that it has, or to 'any'",
+                kind="config",
+            ) from error
 
 
 def _apply(store, todo, wanted, slots, keep, now):

@@ -69,6 +69,7 @@ class Host:
             "keep": 5,
             "readmit": False,
             "left_out": [],
+            "own_addresses": [],
             "secrets": [],
             **params,
         }
@@ -219,6 +220,19 @@ def test_env_sh_is_read_by_a_shell(host):
     host.runner.run = lambda argv, **options: Runner().run(argv, **options)
     with pytest.raises(OpsError, match="env.sh line [0-9]+: "):
         host.config(env_sh="A=1\nB='\n")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "h.example", ""])
+def test_an_address_that_the_host_does_not_have_is_refused(host, address):
+    before = host.files()
+    for check in (True, False):
+        with pytest.raises(OpsError, match=f"could not listen on '{address}'.*set erlmcp_address"):
+            host.config(own_addresses=["127.0.0.1", address], check=check)
+    assert host.files() == before
+
+
+def test_addresses_that_the_host_has_are_accepted(host):
+    assert host.config(own_addresses=["127.0.0.1", "127.0.0.2"])["staged"]
 
 
 def test_a_secret_is_in_neither_message_nor_diff(host):
