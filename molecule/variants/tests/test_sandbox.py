@@ -76,9 +76,10 @@ OTHER_ERRORS = {
 }
 
 TLS = """
-#{server_config := Server, client_config := Client} = public_key:pkix_test_data(
-    #{server_chain => #{root => [{key, {rsa, 2048, 65537}}], intermediates => [], peer => [{key, {rsa, 2048, 65537}}]},
-      client_chain => #{root => [{key, {rsa, 2048, 65537}}], intermediates => [], peer => [{key, {rsa, 2048, 65537}}]}}),
+Key = [{key, {rsa, 2048, 65537}}],
+Chain = #{root => Key, intermediates => [], peer => Key},
+#{server_config := Server, client_config := Client} =
+    public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
 {ok, _} = application:ensure_all_started(ssl),
 {ok, Listening} = ssl:listen(0, [{active, false}, {ip, {127, 0, 0, 1}}, {verify, verify_peer} | Server]),
 {ok, {_, Port}} = ssl:sockname(Listening),
@@ -292,7 +293,7 @@ def test_a_crash_leaves_its_dump_and_mnesia_its_rows(address):
         before = int(evaluate(address, "mnesia:table_info(erlmcp_session, size)."))
     assert before > 0
     assert evaluate(address, "mnesia:sync_log().") == "ok"
-    ssh(address, 'erlmcp eval \'erlang:halt("tried in the sandbox").\'', check=False)
+    ssh(address, "erlmcp eval 'erlang:halt(\"tried in the sandbox\").'", check=False)
     time.sleep(1)
     wait_until_healthy(address)
     assert "Slogan: tried in the sandbox" in ssh(address, "head -3 /var/log/erlmcp/erl_crash.dump").stdout
