@@ -83,7 +83,8 @@ notes:
   - With firewalld, the rules stand in the policy C(erlmcp_ops), which is tried after the rules of each zone. What the
     zones let in, like ssh in the default zone, stays let in. A default zone that lets in everything is replaced by
     C(public). The first run reloads firewalld, which then forgets what others have set up at run time only. Later runs
-    do not. firewalld before 2.0 also empties iptables when it starts and stops.
+    do not. firewalld before 2.0 also empties iptables when it starts and stops, so name another backend where others
+    keep rules there.
 """
 
 EXAMPLES = r"""

@@ -146,12 +146,6 @@ def test_a_port_that_no_rule_names_is_closed():
         ssh(NODE, "systemctl stop stray")
 
 
-def test_epmd_listens_on_the_address_that_peers_use_and_on_loopback():
-    for address in HOSTS.values():
-        listening = ssh(address, "ss -Htln 'sport = 4369' | awk '{print $4}'").stdout.split()
-        assert sorted(listening) == sorted([f"{address}:4369", "127.0.0.1:4369", "[::1]:4369"])
-
-
 def test_a_monitor_gets_to_the_metrics_when_it_is_allowed_and_not_after():
     allowed = apply({"erlmcp_firewall_monitor_addresses": [OUTSIDER]})
     assert allowed.rc == 0, allowed.messages

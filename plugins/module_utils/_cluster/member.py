@@ -77,15 +77,18 @@ _STOP_CONNECTING = """
 # erl_epmd says noport too when there is no port mapper at all.
 _CONNECT = """
 MapperPort = case init:get_argument(epmd_port) of {{ok, [[Text | _] | _]}} -> list_to_integer(Text); _ -> 4369 end,
+WithoutMapper = init:get_argument(erl_epmd_port) =/= error,
+Answers = fun(Host, Port, Yes, No) -> case gen_tcp:connect(Host, Port, [], 3000) of
+    {{ok, Socket}} -> gen_tcp:close(Socket), Yes;
+    _ -> No
+end end,
 Connect = fun(N) -> case net_kernel:connect_node(N) of
     true -> connected;
     _ -> [Name, Host] = string:split(atom_to_list(N), "@"),
          case erl_epmd:port_please(Name, Host, 3000) of
+             {{port, Port, _}} when WithoutMapper -> Answers(Host, Port, refused, closed);
              {{port, _, _}} -> refused;
-             _ -> case gen_tcp:connect(Host, MapperPort, [], 3000) of
-                      {{ok, Socket}} -> gen_tcp:close(Socket), not_registered;
-                      _ -> no_epmd
-                  end
+             _ -> Answers(Host, MapperPort, not_registered, no_epmd)
          end
 end end,
 Self = self(), Names = {names},
@@ -94,8 +97,9 @@ Self = self(), Names = {names},
 """
 _REACH_SECONDS = 5
 _WHY_NOT = {
-    "refused": "its port mapper knows it, but it refuses the connection: its cookie is another one, or a firewall is "
-    "between the distribution ports",
+    "refused": "it runs, but it refuses the connection: its cookie is another one, or a firewall is between the "
+    "distribution ports",
+    "closed": "its distribution port does not answer: is it up, and does its firewall let this one in?",
     "not_registered": "no node of this name runs on its host",
     "no_epmd": "the port mapper of its host does not answer: is the host up, and does its firewall let this one in?",
 }

@@ -17,6 +17,7 @@ from .._core.files import read_if_there
 
 _TLS_OPTIONS = re.compile(rb"^\s*-ssl_dist_optfile\s+\"?([^\s\"]+)\"?\s*$", re.MULTILINE)
 _PROTOCOL = re.compile(rb"^\s*-proto_dist\s+(\S+)\s*$", re.MULTILINE)
+_PORT_WITHOUT_MAPPER = re.compile(rb"^\s*-erl_epmd_port\s+(\d+)\s*$", re.MULTILINE)
 _MAPPER_PORT = re.compile(rb"^\s*(?:export\s+)?ERL_EPMD_PORT=['\"]?(\d+)['\"]?\s*$", re.MULTILINE)
 
 
@@ -27,15 +28,23 @@ class Distribution:
     :param protocol: value of ``-proto_dist``, ``None`` for plain TCP.
     :param tls_options: path of the file with the options of TLS, ``None`` without TLS.
     :param mapper_port: port of epmd, ``None`` for Erlang's own default, 4369.
+    :param port_without_mapper: port on which nodes look for each other without epmd, ``None`` with epmd.
     """
 
     protocol: str | None = None
     tls_options: str | None = None
     mapper_port: int | None = None
+    port_without_mapper: int | None = None
 
     @property
     def is_tls(self):
         return self.protocol in ("inet_tls", "inet6_tls")
+
+    def flags(self):
+        """Return the flags with which a short-lived Erlang talks to the nodes."""
+        flags = ["-proto_dist", self.protocol] if self.protocol else []
+        flags += ["-ssl_dist_optfile", self.tls_options] if self.tls_options else []
+        return flags + (["-erl_epmd_port", str(self.port_without_mapper)] if self.port_without_mapper else [])
 
     def environment(self):
         """Return the environment in which a program of Erlang finds the nodes."""
@@ -58,8 +67,10 @@ def distribution_of(flags, environment):
     :param flags: text of ``vm.args`` as bytes.
     :param environment: text of ``env.sh`` as bytes.
     """
-    port = _last(_MAPPER_PORT, environment)
-    return Distribution(_last(_PROTOCOL, flags), _last(_TLS_OPTIONS, flags), int(port) if port else None)
+    ports = [_last(_MAPPER_PORT, environment), _last(_PORT_WITHOUT_MAPPER, flags)]
+    return Distribution(
+        _last(_PROTOCOL, flags), _last(_TLS_OPTIONS, flags), *(int(port) if port else None for port in ports)
+    )
 
 
 def _last(pattern, text):

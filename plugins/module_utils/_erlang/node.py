@@ -124,8 +124,11 @@ class Node:
     def _name_flag(self):
         return "-name" if self.spec["name_type"] == "long" else "-sname"
 
-    def _erl_call(self, _distribution, timeout):
-        return [self._find_erl_call(), "-R", self._name_flag, self.name, "-timeout", str(timeout), "-e"], {}
+    def _erl_call(self, distribution, timeout):
+        place = [self._name_flag, self.name]
+        if distribution.port_without_mapper:
+            place = ["-address", f"{self.name.partition('@')[2]}:{distribution.port_without_mapper}"]
+        return [self._find_erl_call(), "-R", *place, "-timeout", str(timeout), "-e"], {}
 
     def _hidden_erlang(self, distribution, timeout):
         release = find_release_in_use(self.spec)
@@ -134,7 +137,7 @@ class Node:
             *release.command(),
             *("-noshell", "-hidden", self._name_flag, f"ops-{secrets.token_hex(4)}@{host}"),
             *("-dist_listen", "false", "-start_epmd", "false", "-kernel", "logger", _TO_STDERR),
-            *("-proto_dist", distribution.protocol, "-ssl_dist_optfile", distribution.tls_options),
+            *distribution.flags(),
             *("-eval", " ".join(_ASK.split()), "-extra", self.name, str(timeout)),
         ], release.environment()
 

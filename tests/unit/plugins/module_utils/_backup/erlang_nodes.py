@@ -53,6 +53,7 @@ class Erlang:
             "user": getpass.getuser(),
             "home_dir": str(self.home),
             "install_dir": str(self.home / "nothing installed"),
+            "config_dir": str(self.home / "nothing configured"),
         }
 
     @contextmanager

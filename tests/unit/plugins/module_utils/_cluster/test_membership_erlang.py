@@ -299,7 +299,7 @@ def test_why_no_other_member_is_reached(start):
         "none@127.0.0.1": "not_registered",
         "c@127.0.0.9": "no_epmd",
     }
-    assert f"{B}: its port mapper knows it, but it refuses the connection: its cookie" in str(failure.value)
+    assert f"{B}: it runs, but it refuses the connection: its cookie" in str(failure.value)
 
 
 def test_one_that_is_reached_is_enough(start):
