@@ -37,14 +37,14 @@ _ICMPV6 = ("echo-request", "mld-listener-query", "nd-router-advert", "nd-neighbo
 # without which the host would lose its addresses.
 _HEAD = f"""\
 table {TABLE} {{
-	chain input {{
-		type filter hook input priority filter; policy drop;
-		ct state established,related accept
-		iif "lo" accept
-		icmp type echo-request accept
-		icmpv6 type {{ {", ".join(_ICMPV6)} }} accept
-		udp sport 67 udp dport 68 accept
-		ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
+\tchain input {{
+\t\ttype filter hook input priority filter; policy drop;
+\t\tct state established,related accept
+\t\tiif "lo" accept
+\t\ticmp type echo-request accept
+\t\ticmpv6 type {{ {", ".join(_ICMPV6)} }} accept
+\t\tudp sport 67 udp dport 68 accept
+\t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
 """
 _TAIL = "\t}\n}\n"
 _RULE = re.compile(
