@@ -36,7 +36,16 @@ HELD_AGAINST = {
 }
 HELD_AGAINST_NODE = HELD_AGAINST | {"RestrictAddressFamilies=~AF_UNIX", "ProcSubset=", "UMask="}
 
-OTHERS_DIRECTORIES = ("/home/other", "/tmp/other", "/var/tmp/other", "/dev/shm/other", "/srv/other")
+OTHERS_DIRECTORIES = (
+    "/home/other",
+    "/tmp/other",
+    "/var/tmp/other",
+    "/dev/shm/other",
+    "/srv/other",
+    "/opt/erlmcp/other",
+    "/etc/erlmcp/other",
+    "/etc/systemd/system/other",
+)
 
 # Numbers are those of the C library's headers.
 FORBIDDEN_CALLS = """
@@ -146,14 +155,14 @@ def provisioned(variables):
 @pytest.fixture(name="others_files", scope="module")
 def _others_files():
     """Files of another user that everybody may write, and two ways to be root for those who can take them."""
-    ssh_all = "; ".join(
+    files = "; ".join(
         f"install -d -m 0777 {each} && echo theirs > {each}/file && chown -R games: {each} && chmod 0666 {each}/file"
         for each in OTHERS_DIRECTORIES
     )
     for address in FILTERED.values():
         ssh(
             address,
-            f"{ssh_all}; install -m 4755 /usr/bin/id /usr/local/bin/root-id; "
+            f"{files}; install -m 4755 /usr/bin/id /usr/local/bin/root-id; "
             "echo 'erlmcp ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/attacked; chmod 0440 /etc/sudoers.d/attacked",
         )
     yield
