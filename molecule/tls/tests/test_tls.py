@@ -265,10 +265,12 @@ class HealthLoad(Threads):
 
 
 def under_load(playbook, **variables):
-    """Run a playbook while clients are served; none of them may notice."""
+    """Run a playbook while clients are served; none of them may notice, and nothing secret may be shown."""
     with McpLoad(BALANCER, calls_per_session=4, tls=context) as mcp, HealthLoad() as http:
-        done = play(playbook, HOSTS, {"erlmcp_tls_clients": ["test"], **variables})
+        done = play(playbook, HOSTS, {"erlmcp_tls_clients": ["test"], **variables}, ["-vvv", "--diff"])
     assert done.rc == 0, done.messages
+    assert (PKI / "ca" / "passphrase").read_text().strip() not in done.output
+    assert "PRIVATE KEY" not in done.output
     assert mcp.requests > 100
     assert not mcp.failures, mcp
     assert http.answers > 20
