@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Copies the tree to the path that ansible-test and ansible-lint insist on, ansible_collections/erlmcp/ops, and prints it.
+# Usage: copy.sh NAME. Copies the tree for the check of that name to the path that ansible-test and ansible-lint insist on,
+# ansible_collections/erlmcp/ops, and prints it. Checks run side by side.
 set -euo pipefail
 
-copy=$ERLMCP_OPS_CACHE/copy/ansible_collections/erlmcp/ops
+copy=$ERLMCP_OPS_CACHE/copy/$1/ansible_collections/erlmcp/ops
 mkdir -p "$copy"
 git ls-files -z --cached --others --exclude-standard --deduplicate \
     | while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done \

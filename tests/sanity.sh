@@ -2,7 +2,7 @@
 # Runs ansible-test sanity on a copy of the tree, at the path that it insists on, with an empty ignore list.
 set -euo pipefail
 
-copy=$(tests/copy.sh)
+copy=$(tests/copy.sh sanity)
 work=$ERLMCP_OPS_CACHE/sanity
 mkdir -p "$work"
 export HOME=$work/home
