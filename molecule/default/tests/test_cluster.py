@@ -177,11 +177,12 @@ def test_a_start_script_that_fails_without_a_word_is_explained():
     ssh(address, f"cp -p {script} /var/tmp/script && printf '#!/bin/sh\\nexit 1\\n' > {script}")
     try:
         ssh(address, "systemctl restart erlmcp", check=False)
-        ssh(address, "systemctl stop erlmcp", check=False)
-        journal = ssh(address, "journalctl -u erlmcp -n 40 -o cat").stdout
-        assert "the start script failed before Erlang ran" in journal
+        # systemd has started it when the command is there, and the command takes a while to fail.
+        told = "journalctl -u erlmcp -n 40 -o cat | grep -q 'the start script failed before Erlang ran'"
+        ssh(address, f"for each in $(seq 100); do {told} && exit; sleep 0.1; done; exit 1")
     finally:
-        ssh(address, f"cp -p /var/tmp/script {script}; systemctl reset-failed erlmcp; systemctl start erlmcp")
+        ssh(address, f"systemctl stop erlmcp; cp -p /var/tmp/script {script}; systemctl reset-failed erlmcp")
+        ssh(address, "systemctl start erlmcp")
     assert play("erlmcp.ops.check_health", HOSTS).rc == 0
 
 
