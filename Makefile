@@ -70,11 +70,10 @@ unit: releases ## Unit tests
 sanity: setup ## ansible-test sanity
 	@tests/sanity.sh
 
-# Scenarios wait more than they work: with two at a time, two cores were busy 40 % of the time.
 .PHONY: scenarios
 scenarios: releases ## All molecule scenarios; one alone: make scenario-default
 	@rm -rf $(FAILURES)
-	PYTEST_ADDOPTS="-p testreport" molecule test --all --workers 3 --continue-on-failure --report \
+	PYTEST_ADDOPTS="-p testreport" molecule test --all --workers 2 --continue-on-failure --report \
 	  || { cat $(FAILURES)/*; exit 1; }
 
 scenario-%: releases

@@ -17,7 +17,7 @@ from .._cluster.view import ABSENT, STORE_QUESTION, parse_store
 from .._config.live import without_live
 from .._core.errors import OpsError
 from .._core.slots import Slots
-from .._erlang.node import Node, Unreachable, function_name
+from .._erlang.node import Node, function_name
 from .exclusion import wait_for_others
 from .health import Answer, ask_http, judge
 from .unit import Unit
@@ -132,7 +132,10 @@ class Observer:
             self.store = parse_store(figures.pop("store"))
             figures["applications"] = {str(name): version for name, version in figures["applications"]}
             answers.append(Answer("ping", "ok", f"{self.node.name} answers over distribution"))
-        except Unreachable as error:
+        except OpsError as error:
+            # While a node starts, its tables come and go between two words of the question.
+            if error.kind not in ("unreachable", "erlang"):
+                raise
             silence = str(error)
             answers.append(Answer("ping", "absent", silence))
         answers.append(Answer("process", "ok", f"{self.unit.name} is active, process {unit.pid}"))

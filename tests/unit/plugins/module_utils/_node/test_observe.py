@@ -117,6 +117,13 @@ def test_a_node_that_runs_what_is_on_disk_needs_no_restart(spec):
     assert state["health"]["level"] == "ping"
 
 
+def test_a_question_that_fails_in_a_node_that_starts_is_no_answer_yet(spec):
+    crashed = Completed(0, "{error, {'EXIT', {aborted, {no_exists, sessions, attributes}}}}", "")
+    state = observe(spec, erl_call=crashed)
+    assert "no_exists" in state["distribution_error"]
+    assert (state["members"], state["store"], state["health"]["healthy"]) == ([], None, False)
+
+
 def test_a_release_that_waits_needs_a_restart(spec):
     Slots(spec["install_dir"], "releases").stage("1.1.0")
     assert observe(spec)["restart_required"] == ["release"]
