@@ -65,7 +65,7 @@ def site(hosts, variables=None, options=()):
 
 
 def test_it_grows_from_one_to_five_and_nobody_is_restarted(cluster):
-    sizes = [(N1,), (N1, N2), (N1, N2, N3), (N1, N2, N3, N4, N5)]
+    sizes = [(N1,), (N1, N2), (N1, N2, N3, N4, N5)]
     put(ALL[N1], 40)
     rows = (1, 40)
     for before, after in pairwise(sizes):

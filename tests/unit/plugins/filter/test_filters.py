@@ -27,6 +27,8 @@ def filter_named(name):
         ("contract_problems", [{}, {}], []),
         ("closed_addresses", [["10.0.0.1"]], ["10.0.0.1/32"]),
         ("atom", ["a@b"], {"$atom": "a@b"}),
+        ("host_pattern", ["a,b:!c"], "a,b:!c"),
+        ("host_pattern", [["a", " b "]], "a,b"),
         ("host_address", [{"inventory_hostname": "a"}], "a"),
         ("host_address", [{"inventory_hostname": "a", "ansible_host": "10.0.0.1"}], "10.0.0.1"),
         ("host_address", [{"ansible_host": "10.0.0.1", "erlmcp_address": "10.1.0.1"}], "10.1.0.1"),
@@ -44,6 +46,9 @@ def test_filter(name, arguments, result):
         ("to_vm_args", {"-setcookie": "x"}, "-setcookie: "),
         ("to_env_sh", {"a-b": 1}, "'a-b' is no name"),
         ("closed_addresses", ["10.0.0.300"], "'10.0.0.300'.*: give an address"),
+        ("host_pattern", " ", "erlmcp_hosts is empty"),
+        ("host_pattern", [], "erlmcp_hosts is empty"),
+        ("host_pattern", None, "erlmcp_hosts is empty"),
         ("node_name", {"inventory_hostname": "a"}, "a: 'erlmcp@a' is no Erlang node name"),
     ],
 )
