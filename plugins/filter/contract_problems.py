@@ -11,8 +11,9 @@ version_added: 0.1.0
 author: erlmcp.ops contributors (@erlmcp)
 description:
   - Judges together what no argument specification sees alone. Ports that collide, directories that are inside one
-    another or belong to the system, node names that two hosts share, a cookie that is no secret.
-  - The cookie is never part of a message.
+    another or belong to the system, node names that two hosts share, a cookie that is no secret, what the vault of the
+    example inventory has in place of secrets.
+  - The cookie is never part of a message, unless everybody knows it.
 options:
   _input:
     description:

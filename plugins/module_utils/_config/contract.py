@@ -18,6 +18,8 @@ _SYSTEM_DIRECTORIES = frozenset(
 )
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{20,255}")
+# What the vault of inventory/example has for a secret.
+_PLACEHOLDER = "CHANGE_ME"
 _OWN_DIRECTORIES = tuple(f"erlmcp_{name}_dir" for name in ("install", "config", "data", "log", "home"))
 _MAY_SHARE = frozenset(("erlmcp_http_port", "erlmcp_metrics_port"))
 
@@ -34,6 +36,7 @@ def contract_problems(contract, nodes):
         *_accounts(contract),
         *_node_names(nodes, contract.get("erlmcp_node_name_type", "long")),
         *_cookie(contract.get("erlmcp_cookie")),
+        *_passphrase(contract.get("erlmcp_tls_ca_passphrase")),
     ]
 
 
@@ -107,11 +110,25 @@ def _node_names(nodes, name_type):
 def cookie_problem(cookie):
     """Return what is wrong with a cookie, without showing it, to be said after the variable's name; or ``None``."""
     advice = "set it to 20 to 255 characters of A-Z, a-z, 0-9, _ and -, made at random"
+    if cookie == _PLACEHOLDER:
+        return _published(cookie)
     if cookie == "erlmcp":
         return f"is the well-known default, with which anyone can run code on the node: {advice}"
     if not isinstance(cookie, str) or not _COOKIE.fullmatch(cookie):
         return f"(not shown) is too short, too long or has other characters: {advice}"
     return None
+
+
+def _published(secret):
+    return (
+        f"is {secret}, the placeholder in the example's vault.yml: give that file a passphrase that is not published "
+        "(ansible-vault rekey), and then secrets of your own (ansible-vault edit)"
+    )
+
+
+def _passphrase(passphrase):
+    if passphrase == _PLACEHOLDER:
+        yield f"erlmcp_tls_ca_passphrase {_published(passphrase)}"
 
 
 def _cookie(cookie):

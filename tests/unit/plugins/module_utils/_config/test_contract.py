@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.erlmcp.ops.plugins.module_utils._config.contract import contract_problems
 
 GOOD = {
@@ -63,6 +68,19 @@ def test_a_problem_names_variable_value_and_action(change, problem):
     found = contract_problems({**GOOD, **change}, NODES)
     assert len(found) == 1
     assert found[0].startswith(problem)
+
+
+def test_each_secret_of_the_example_is_refused_until_it_is_replaced():
+    group = Path(__file__).parents[5] / "inventory/example/group_vars/erlmcp"
+    passphrase = re.search("passphrase is `(\w+)`", (group / "vars.yml").read_text(encoding="utf-8"))[1]
+    vault = VaultLib([("default", VaultSecret(passphrase.encode()))])
+    secrets = yaml.safe_load(vault.decrypt((group / "vault.yml").read_bytes()))
+    assert secrets
+    for name, value in secrets.items():
+        variable = name.removeprefix("vault_")
+        (problem,) = contract_problems({variable: value}, {})
+        assert problem.startswith(f"{variable} is {value}, the placeholder in the example's vault.yml: ")
+        assert "ansible-vault rekey" in problem
 
 
 @pytest.mark.parametrize("cookie", ["tooshort", "secret#secret#secret#secret", "x" * 256, ""])
