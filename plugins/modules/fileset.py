@@ -41,6 +41,14 @@ options:
       secret:
         description: Content of a file that must not appear in output or diff. Instead of O(entries[].content).
         type: str
+      runtime_path:
+        description:
+          - With O(entries[].secret), where the content lies readable, in memory, which is below C(/run) in a directory
+            that is there. On disk it is then only encrypted by C(systemd-creds), in a file of the same name with
+            C(.cred) at its end, and O(entries[].path) is a link.
+          - A unit of yours decrypts it again at boot. Where the host's key no longer opens the file, it is encrypted
+            anew.
+        type: path
       content_base64:
         description: Content of a file as base64, for what is not text. The diff shows its size and digest. Instead of
           O(entries[].content).
@@ -61,8 +69,8 @@ options:
         type: str
         default: "0644"
       refuse_change:
-        description: When set, a file that is there with other content is an error, not a change. The text says what to
-          do instead.
+        description: When set, a file, or a link to one, that is there with other content is an error, not a change, and
+          so is anything that is to be V(absent). The text says what to do instead.
         type: str
   started:
     description:
@@ -139,6 +147,7 @@ def main():
                     "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
                     "content": {"type": "str"},
                     "content_base64": {"type": "str"},
+                    "runtime_path": {"type": "path"},
                     "secret": {"type": "str", "no_log": True},
                     "target": {"type": "str"},
                     "owner": {"type": "str", "default": "root"},

@@ -7,6 +7,8 @@
 A node that runs demands the cookie it was told last, and reads the file only when it starts. The two cannot change in
 one step, so the new cookie lies in a directory ``next`` until the node accepts it, and takes the place of the file
 then. Whichever of the two the node accepts tells where a run was killed.
+
+Where the cookie is encrypted on disk, ``next`` is in memory. A boot in between leaves the old cookie, or the new one.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from .._config.contract import cookie_problem
 from .._core.errors import OpsError
 from .._core.files import read_if_there, sync_directory, write_atomically
+from .._core.sealed import Sealed
 from .._erlang.node import Node, Unreachable
 from .._erlang.terms import Atom, format_term
 from .._node.unit import Unit
@@ -128,8 +131,9 @@ class Host:
         self.spec = spec
         self.runner = runner
         self.home = spec["home_dir"]
-        self.next = os.path.join(self.home, "next")
         self.path = _file_in(self.home)
+        self.sealed = Sealed.found_at(self.path, runner)
+        self.next = os.path.join(os.path.dirname(self.sealed.runtime_path) if self.sealed else self.home, "next")
         self.members = format_term([Atom(name) for name in members])
         self.names = members
 
@@ -245,8 +249,13 @@ class Host:
             raise OpsError(f"{self.spec['name']} still has other cookies for members: run this again", kind="cookie")
 
     def _switch(self):
-        os.replace(_file_in(self.next), self.path)
-        sync_directory(self.home)
+        if self.sealed:
+            status = os.stat(_file_in(self.next))
+            content = read_if_there(_file_in(self.next))
+            self.sealed.write(content, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+        else:
+            os.replace(_file_in(self.next), self.path)
+            sync_directory(self.home)
         shutil.rmtree(self.next)
 
 

@@ -13,18 +13,25 @@ import hashlib
 import os
 import pwd
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._core.errors import OpsError
 from .._core.files import link_atomically, write_atomically
+from .._core.sealed import Sealed
 from .units import Units, check_units, defined_units, plan_units
 
 _TYPES = {"directory": stat.S_IFDIR, "file": stat.S_IFREG, "link": stat.S_IFLNK}
+_SHOWN = {"sealed": "encrypted file"}
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What is at a path: ``kind`` is directory, file, link, other or ``None`` for nothing."""
+    """What is at a path.
+
+    :param kind: directory, file, link, sealed (see :class:`Sealed`), other or ``None`` for nothing.
+    :param behind: of a link whose entry must not change what is read there, that content.
+    :param encrypted: of an entry that is to be sealed, what is encrypted on disk for its owner and mode, decrypted.
+    """
 
     kind: str | None = None
     content: bytes | None = None
@@ -32,6 +39,8 @@ class Observed:
     mode: int | None = None
     owner: str | None = None
     group: str | None = None
+    behind: bytes | None = None
+    encrypted: bytes | None = None
 
 
 def check(entries):
@@ -51,6 +60,8 @@ def check(entries):
         if entry["state"] in wanted and wanted[entry["state"]] is None:
             needed = "content, content_base64 or secret" if entry["state"] == "file" else "target"
             raise OpsError(f"fileset: {path} needs {needed}", kind="input", path=path)
+        if entry["runtime_path"] is not None and entry["secret"] is None:
+            raise OpsError(f"fileset: {path} has a runtime_path, so it needs secret", kind="input", path=path)
 
 
 def wanted_content(entry):
@@ -89,18 +100,48 @@ def observe(path):
     )
 
 
+def observe_entry(entry, runner):
+    """Look at what an entry is about, and decrypt what it wants encrypted."""
+    observed = observe(entry["path"])
+    if entry["state"] != "file":
+        return observed
+    if entry["refuse_change"] and observed.kind == "link":
+        observed = replace(observed, behind=observe(os.path.realpath(entry["path"])).content)
+    if entry["runtime_path"] is None:
+        return observed
+    sealed = _sealed(entry, runner)
+    decrypted, at_rest = sealed.decrypted(), observe(sealed.encrypted_path)
+    if sealed.is_linked:
+        in_memory = observe(sealed.runtime_path)
+        if in_memory.kind == "file":
+            observed = replace(in_memory, kind="sealed")
+        else:
+            observed = replace(observed, behind=decrypted)
+    if (at_rest.mode, at_rest.owner, at_rest.group) != (int(entry["mode"], 8), entry["owner"], entry["group"]):
+        decrypted = None
+    return replace(observed, encrypted=decrypted)
+
+
 def plan(entry, observed):
     """Say what differs between an entry and what is there.
 
-    :return: set of ``kind``, ``content``, ``target``, ``mode``, ``owner``, ``group``; empty when nothing differs.
+    :return: set of ``kind``, ``content``, ``encrypted``, ``target``, ``mode``, ``owner``, ``group``; empty when nothing
+        differs.
     :raises OpsError: when what is there must not be replaced.
     """
     path, state = entry["path"], entry["state"]
     if state == "absent":
         if observed.kind == "directory":
             raise OpsError(f"{path} is a directory; only files and links are removed", kind="conflict", path=path)
+        if observed.kind and entry["refuse_change"]:
+            raise OpsError(f"{path} is there. {entry['refuse_change']}", kind="conflict", path=path)
         return {"kind"} if observed.kind else set()
-    if observed.kind not in (None, state):
+    content = wanted_content(entry) if state == "file" else None
+    found = observed.content if observed.behind is None else observed.behind
+    if state == "file" and entry["refuse_change"] and found not in (None, content):
+        raise OpsError(f"{path} is there with other content. {entry['refuse_change']}", kind="conflict", path=path)
+    kind = _wanted_kind(entry)
+    if observed.kind not in (None, kind):
         if state == "directory" or observed.kind in ("directory", "other"):
             raise OpsError(
                 f"{path} must be a {state}, and a {observed.kind} is there; move it away", kind="conflict", path=path
@@ -119,10 +160,10 @@ def plan(entry, observed):
         )
         if wanted != found
     }
-    if state == "file" and observed.content != wanted_content(entry):
-        if entry["refuse_change"]:
-            raise OpsError(f"{path} is there with other content. {entry['refuse_change']}", kind="conflict", path=path)
+    if state == "file" and observed.content != content:
         differs.add("content")
+    if kind == "sealed" and observed.encrypted != content:
+        differs.add("encrypted")
     return differs
 
 
@@ -145,7 +186,7 @@ def diff(entry, observed, differs):
     }
 
 
-def apply(entry, differs):
+def apply(entry, differs, runner):
     """Carry out what :func:`plan` found."""
     path, state = entry["path"], entry["state"]
     try:
@@ -161,10 +202,20 @@ def apply(entry, differs):
                     os.makedirs(path, mode=0o755, exist_ok=True)
                 os.chown(path, uid, gid)
                 os.chmod(path, mode)
+            elif entry["runtime_path"] is not None:
+                _sealed(entry, runner).write(wanted_content(entry), mode, uid, gid)
             else:
                 write_atomically(path, wanted_content(entry), mode, uid, gid)
     except OSError as error:
         raise OpsError(f"{path}: {error.strerror}", kind="io", path=path) from error
+
+
+def _wanted_kind(entry):
+    return "sealed" if entry["state"] == "file" and entry["runtime_path"] is not None else entry["state"]
+
+
+def _sealed(entry, runner):
+    return Sealed(entry["path"], entry["runtime_path"], runner)
 
 
 def _ids(entry):
@@ -199,7 +250,7 @@ def _describe(observed):
         return "absent"
     if observed.kind == "link":
         return f"link to {observed.target}"
-    return f"{observed.kind} {observed.owner}:{observed.group} {observed.mode:04o}"
+    return f"{_SHOWN.get(observed.kind, observed.kind)} {observed.owner}:{observed.group} {observed.mode:04o}"
 
 
 def _describe_wanted(entry):
@@ -207,11 +258,16 @@ def _describe_wanted(entry):
         return "absent"
     if entry["state"] == "link":
         return f"link to {entry['target']}"
-    return f"{entry['state']} {entry['owner']}:{entry['group']} {int(entry['mode'], 8):04o}"
+    kind = _wanted_kind(entry)
+    return f"{_SHOWN.get(kind, kind)} {entry['owner']}:{entry['group']} {int(entry['mode'], 8):04o}"
 
 
 def _changed_secret(entry, differs):
-    return " (secret content changed)" if entry["secret"] is not None and "content" in differs else ""
+    if entry["secret"] is None:
+        return ""
+    if "content" in differs:
+        return " (secret content changed)"
+    return " (encrypted anew)" if "encrypted" in differs else ""
 
 
 def fileset(module, runner):
@@ -221,7 +277,7 @@ def fileset(module, runner):
     check_units(module.params["started"], module.params["stopped"])
     changes = []
     for entry in entries:
-        observed = observe(entry["path"])
+        observed = observe_entry(entry, runner)
         differs = plan(entry, observed)
         if differs:
             changes.append((entry, observed, differs))
@@ -235,7 +291,7 @@ def fileset(module, runner):
     )
     if not module.check_mode:
         for entry, _observed, differs in changes:
-            apply(entry, differs)
+            apply(entry, differs, runner)
         units.apply(unit_plan)
     return {
         "changed": bool(changes) or unit_plan.changes,

@@ -72,7 +72,7 @@ def test_a_problem_names_variable_value_and_action(change, problem):
 
 def test_each_secret_of_the_example_is_refused_until_it_is_replaced():
     group = Path(__file__).parents[5] / "inventory/example/group_vars/erlmcp"
-    passphrase = re.search("passphrase is `(\w+)`", (group / "vars.yml").read_text(encoding="utf-8"))[1]
+    passphrase = re.search(r"passphrase is `(\w+)`", (group / "vars.yml").read_text(encoding="utf-8"))[1]
     vault = VaultLib([("default", VaultSecret(passphrase.encode()))])
     secrets = yaml.safe_load(vault.decrypt((group / "vault.yml").read_bytes()))
     assert secrets

@@ -21,16 +21,19 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._cookie import cookie a
 from ansible_collections.erlmcp.ops.plugins.module_utils._cookie.cookie import SWITCH, TELL, cookie
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.sealed import Sealed
 from ansible_collections.erlmcp.ops.plugins.module_utils._erlang.node import Node, Unreachable
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._backup.erlang_nodes import (
     Erlang,
     PrivateRunner,
     private_erlang,
 )
+from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.fake_creds import FakeCreds
 
 A, B = "a@127.0.0.1", "b@127.0.0.1"
 OLD = "ofthistest"
 TRACED = (os.path.join("_cookie", "cookie.py"), os.path.join("_core", "files.py"))
+SEALING = os.path.join("_core", "sealed.py")
 
 # Counts the nodes that went away, which a connection that stands never does.
 WATCH = """
@@ -61,6 +64,8 @@ class HostRunner(PrivateRunner):
     def run(self, argv, stdin="", account=None, env=None, timeout=60):
         if argv[0] == "systemctl":
             return Completed(0, f"ActiveState={self.unit}\nMainPID={int(self.unit == 'active')}\n", "")
+        if argv[0] == "systemd-creds":
+            return FakeCreds().run(argv, stdin=stdin)
         self.seen.append(repr((argv, stdin, env)))
         return super().run(argv, stdin=stdin, account=account, env=env, timeout=timeout)
 
@@ -299,12 +304,12 @@ def test_it_is_not_proven_before_every_member_has_it(hosts):
         one.run(fresh(), "proven")
 
 
-def killed_after(lines, action):
+def killed_after(lines, action, traced=TRACED):
     """Run ``action`` in a process that kills itself after a number of lines; return whether it came to that."""
 
     def count(frame, event, _argument):
         nonlocal lines
-        if not frame.f_code.co_filename.endswith(TRACED):
+        if not frame.f_code.co_filename.endswith(traced):
             return None
         if event == "line":
             lines -= 1
@@ -347,4 +352,52 @@ def test_a_run_killed_at_any_line_is_finished_by_the_next(hosts):
         assert os.listdir(one.home) == [".erlang.cookie"]
     assert number > 50
     assert SWITCH in half_done
+    assert connected(one)
+
+
+@pytest.fixture(name="encrypted")
+def _encrypted(hosts, tmp_path):
+    """The first of the hosts, with its cookie encrypted on disk; and what is on its disk."""
+    one, _other = hosts
+    memory = tmp_path / "memory"
+    memory.mkdir(mode=0o750)
+    path = one.home / ".erlang.cookie"
+    Sealed(str(path), str(memory / path.name), one.runner).write(OLD.encode(), 0o400, -1, -1)
+
+    def on_disk():
+        assert path.is_symlink()
+        assert os.listdir(memory) == [path.name]
+        assert sorted(os.listdir(one.home)) == [path.name, f"{path.name}.cred"]
+        return Sealed.found_at(str(path), one.runner).decrypted().decode()
+
+    return one, on_disk
+
+
+def test_a_cookie_that_is_encrypted_stays_so(encrypted):
+    one, on_disk = encrypted
+    predicted = one.run(fresh(), check=True)
+    assert on_disk() == OLD
+    assert one.run(fresh()) == predicted
+    assert on_disk() == one.file == fresh()
+    assert one.accepts(fresh())
+    assert stat.S_IMODE((one.home / ".erlang.cookie").stat().st_mode) == 0o400
+    assert not one.run(fresh())["changed"]
+    assert connected(one)
+
+
+def test_a_run_killed_while_it_encrypts_is_finished_by_the_next(encrypted):
+    one, on_disk = encrypted
+    number, on_disk_already = 0, set()
+    while True:
+        number += 1
+        if not killed_after(number, lambda: one.run(fresh(number)), SEALING):  # noqa: B023
+            break
+        before = Sealed.found_at(str(one.home / ".erlang.cookie"), one.runner).decrypted().decode()
+        on_disk_already.add((before == fresh(number), one.file == fresh(number)))
+        assert one.run(fresh(number), "settled")
+        one.run(fresh(number))
+        assert on_disk() == one.file == fresh(number)
+        assert one.accepts(fresh(number))
+    # Before both, between them, and after both.
+    assert on_disk_already == {(False, False), (True, False), (True, True)}
     assert connected(one)

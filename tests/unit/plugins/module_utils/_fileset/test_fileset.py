@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._fileset.fileset import fileset
+from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.fake_creds import FakeCreds
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._fileset.fake_systemd import FakeSystemd
 
 OWNER = pwd.getpwuid(os.geteuid()).pw_name
@@ -29,6 +30,7 @@ def entry(path, **options):
         "content": None,
         "content_base64": None,
         "secret": None,
+        "runtime_path": None,
         "target": None,
         "owner": OWNER,
         "group": GROUP,
@@ -117,6 +119,95 @@ def test_a_refused_change_still_repairs_the_mode(tmp_path):
     assert result["changed"]
 
 
+@pytest.fixture(name="cookie")
+def _cookie(tmp_path):
+    """A function that returns entries for a cookie, encrypted on disk or not."""
+
+    def cookie(text="same", encrypted=True):
+        options = {"secret": text, "mode": "0400", "refuse_change": "Stop all nodes."}
+        if encrypted:
+            options["runtime_path"] = str(tmp_path / "run" / "cookie")
+        return [
+            entry(tmp_path / "run", state="directory", mode="0750"),
+            entry(tmp_path / "cookie", **options),
+        ]
+
+    return cookie
+
+
+def test_a_secret_is_encrypted_at_rest_and_then_left_alone(tmp_path, cookie):
+    runner = FakeCreds()
+    predicted = lay_down(*cookie(), check=True, systemd=runner)
+    assert os.listdir(tmp_path) == []
+    done = lay_down(*cookie(), systemd=runner)
+    assert predicted["changed_paths"] == done["changed_paths"] == [str(tmp_path / "run"), str(tmp_path / "cookie")]
+    assert predicted["diff"] == done["diff"]
+    assert (tmp_path / "cookie").read_text() == "same"
+    assert (tmp_path / "cookie").stat().st_mode & 0o777 == 0o400
+    assert not lay_down(*cookie(), systemd=runner)["changed"]
+
+
+def test_to_encrypt_what_is_there_and_to_stop_that_are_changes_of_no_content(tmp_path, cookie):
+    runner = FakeCreds()
+    lay_down(*cookie(encrypted=False))
+    there = lay_down(*cookie(), systemd=runner)
+    assert (tmp_path / "cookie").is_symlink()
+    assert there["diff"][0]["before"].startswith(f"{tmp_path}/cookie: file ")
+    assert there["diff"][0]["after"].startswith(f"{tmp_path}/cookie: encrypted file ")
+    assert lay_down(*cookie(encrypted=False))["changed_paths"] == [str(tmp_path / "cookie")]
+    assert not (tmp_path / "cookie").is_symlink()
+    assert (tmp_path / "cookie").read_text() == "same"
+
+
+@pytest.mark.parametrize("found", [True, False])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_another_secret_is_refused_whichever_of_the_two_is_encrypted(cookie, found, wanted):
+    runner = FakeCreds()
+    lay_down(*cookie(encrypted=found), systemd=runner)
+    with pytest.raises(OpsError, match="other content. Stop all nodes"):
+        lay_down(*cookie("other", encrypted=wanted), systemd=runner)
+
+
+def test_another_secret_is_refused_when_it_has_not_been_decrypted_since_boot(tmp_path, cookie):
+    runner = FakeCreds()
+    lay_down(*cookie(), systemd=runner)
+    (tmp_path / "run" / "cookie").unlink()
+    with pytest.raises(OpsError, match="other content. Stop all nodes"):
+        lay_down(*cookie("other"), systemd=runner)
+    lay_down(*cookie(), systemd=runner)
+    assert (tmp_path / "cookie").read_text() == "same"
+
+
+def test_what_the_hosts_key_does_not_open_is_encrypted_anew(tmp_path, cookie):
+    runner = FakeCreds()
+    lay_down(*cookie(), systemd=runner)
+    runner.key = "after the disk was restored"
+    again = lay_down(*cookie(), systemd=runner)
+    assert again["changed_paths"] == [str(tmp_path / "cookie")]
+    assert "encrypted anew" in again["diff"][0]["after"]
+    assert not lay_down(*cookie(), systemd=runner)["changed"]
+    # The same after a boot, which decrypted nothing. Then nothing is left that could be refused.
+    runner.key = "after another one"
+    (tmp_path / "run" / "cookie").unlink()
+    lay_down(*cookie("other"), systemd=runner)
+    assert (tmp_path / "cookie").read_text() == "other"
+
+
+def test_the_encrypted_file_has_owner_and_mode_for_the_next_boot(tmp_path, cookie):
+    runner = FakeCreds()
+    lay_down(*cookie(), systemd=runner)
+    os.chmod(tmp_path / "cookie.cred", 0o644)
+    assert lay_down(*cookie(), systemd=runner)["changed_paths"] == [str(tmp_path / "cookie")]
+    assert (tmp_path / "cookie.cred").stat().st_mode & 0o777 == 0o400
+
+
+def test_what_must_not_be_there_is_told_and_left(tmp_path):
+    (tmp_path / "next").write_text("x")
+    with pytest.raises(OpsError, match="next is there. Finish it first."):
+        lay_down(entry(tmp_path / "next", state="absent", refuse_change="Finish it first."))
+    assert (tmp_path / "next").exists()
+
+
 @pytest.mark.parametrize(
     ("made", "wanted"),
     [("directory", "file"), ("file", "directory"), ("directory", "link"), ("directory", "absent")],
@@ -145,6 +236,7 @@ def test_a_file_takes_the_place_of_a_link_without_following_it(tmp_path):
         ({"path": "/x", "content": None}, "needs content, content_base64 or secret"),
         ({"path": "/x", "content": None, "content_base64": "no base64!"}, "content_base64 of /x is not base64"),
         ({"path": "/x", "state": "link"}, "needs target"),
+        ({"path": "/x", "runtime_path": "/run/x"}, "has a runtime_path, so it needs secret"),
     ],
 )
 def test_a_set_that_cannot_be_meant_is_refused(options, message):
