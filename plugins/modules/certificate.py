@@ -29,6 +29,12 @@ options:
     description: Directory of the files.
     type: path
     default: /etc/erlmcp/certs
+  credentials_dir:
+    description:
+      - A directory in memory, below C(/run), that is there. When it is given, private keys are on disk only encrypted
+        by C(systemd-creds), in C(key.pem.cred) and C(both.pem.cred), and C(key.pem) and C(both.pem) are links into it.
+      - A unit of yours decrypts them again at boot. Keys that are there already are changed to what is wanted here.
+    type: path
   group:
     description: Group that may read them.
     type: str
@@ -147,6 +153,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "dir": {"type": "path", "default": "/etc/erlmcp/certs"},
+            "credentials_dir": {"type": "path"},
             "group": {"type": "str", "default": "root"},
             "authorities": {"type": "list", "elements": "str", "required": True},
             "issuer": {"type": "str"},

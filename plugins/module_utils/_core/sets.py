@@ -108,12 +108,15 @@ class Sets:
             now += datetime.timedelta(seconds=1)
         return name
 
-    def add(self, name, files):
-        """Lay down a set; it has its name only when it is complete."""
+    def add(self, name, files, write=write_files):
+        """Lay down a set; it has its name only when it is complete.
+
+        :param write: writes it, as :func:`write_files` does.
+        """
         path = self.slots.path(name)
         beside = os.path.join(os.path.dirname(path), f".{name}")
         os.mkdir(beside, 0o700)
-        write_files(beside, files, self.gid)
+        write(beside, files, self.gid)
         sync_directory(beside)
         os.rename(beside, path)
         sync_directory(os.path.dirname(path))

@@ -19,6 +19,7 @@ from .._core.errors import OpsError
 from .._core.files import read_if_there, write_atomically
 from .._core.sets import Sets, group_id
 from .._erlang.node import Node, Unreachable
+from .keys import Keys
 from .openssl import OpenSSL
 from .plan import Held, days_left, is_renewed, reasons
 from .serving import host_context, prove_served
@@ -48,6 +49,8 @@ class Keeper:
         self.check_mode = check_mode
         self.openssl = OpenSSL(runner)
         self.sets = Sets(params["dir"], group_id(params["group"], may_lack=check_mode), FILES)
+        self.memory = params["credentials_dir"]
+        self.keys = Keys(self.sets, (KEY, BOTH), self.memory, runner)
         self.now = int(time.time())
         self.authorities = "".join(f"{text.strip()}\n" for text in params["authorities"]).encode()
 
@@ -56,6 +59,8 @@ class Keeper:
             raise OpsError("authorities is empty: give at least one certificate that is trusted", kind="input")
         held, files = self._observe()
         due = reasons(held, self.params["names"], self.now, self.params["renew_days"])
+        strays = self.keys.strays()
+        in_order = not strays and self._is_in_order()
         wanted, request = None, None
         if self.params["certificate"]:
             wanted = self._given(files)
@@ -65,11 +70,11 @@ class Keeper:
             request = self._request()
         elif files[AUTHORITIES] != self.authorities:
             wanted = {**files, AUTHORITIES: self.authorities}
-        elif not self._is_in_order():
+        elif not in_order:
             wanted = files
-        changed = request is not None or (wanted is not None and (wanted != files or not self._is_in_order()))
+        changed = request is not None or (wanted is not None and (wanted != files or not in_order))
         if wanted is not None and changed:
-            held = self._lay_down(wanted)
+            held = self._lay_down(wanted, files)
             due = reasons(held, self.params["names"], self.now, self.params["renew_days"])
         return {
             "changed": changed,
@@ -77,12 +82,16 @@ class Keeper:
             "request": request or None,
             "set": None if request is not None or (changed and self.check_mode) else self.sets.slots.state().current,
             **self._shown(held),
-            "diff": {"before": self._text(files), "after": self._text(wanted or files, request is not None)},
+            "diff": {
+                "before": self._text(files) + (f"private keys: not all {self.keys.form}\n" if strays else ""),
+                "after": self._text(wanted or files, request is not None)
+                + (f"private keys: {self.keys.form}\n" if strays else ""),
+            },
         }
 
     def _observe(self):
         current = self.sets.slots.state().current
-        files = {name: current and read_if_there(os.path.join(self.sets.slots.path(current), name)) for name in FILES}
+        files = {name: current and self.keys.read(current, name) for name in FILES}
         if not all(files.values()):
             return Held(), dict.fromkeys(FILES)
         return self._held(files), files
@@ -152,26 +161,32 @@ class Keeper:
         if self.check_mode:
             return ""
         self.sets.prepare()
-        os.makedirs(os.path.join(self.params["dir"], _PENDING), mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(self._pending(KEY)), mode=0o700, exist_ok=True)
         if read_if_there(self._pending(KEY)) is None:
             write_atomically(self._pending(KEY), self.openssl.new_key().encode(), mode=0o600)
         return self.openssl.request(
             self._pending(KEY), self.params["common_name"] or self.params["names"][0], self.params["names"]
         )
 
-    def _lay_down(self, wanted):
+    def _lay_down(self, wanted, files):
         if self.check_mode:
             return self._held(wanted)
         self.sets.prepare()
+        for name, file in self.keys.strays():
+            self.keys.convert(name, file)
+        if wanted == files and self._is_in_order():
+            return self._held(wanted)
         name = self.sets.new_name(wanted)
-        self.sets.add(name, wanted)
+        self.sets.add(name, wanted, self.keys.writer(name))
         self.sets.slots.stage(name)
         self.sets.slots.activate()
         for file in FILES:
             if not self.sets.is_linked(file):
                 self.sets.link(file, f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}")
-        shutil.rmtree(os.path.join(self.params["dir"], _PENDING), ignore_errors=True)
+        for directory in filter(None, (self.params["dir"], self.memory)):
+            shutil.rmtree(os.path.join(directory, _PENDING), ignore_errors=True)
         self.sets.prune(_KEPT_SETS)
+        self.keys.forget()
         held = self._held(wanted)
         self._let_the_node_read_again(held)
         return held
@@ -197,7 +212,7 @@ class Keeper:
         )
 
     def _pending(self, name):
-        return os.path.join(self.params["dir"], _PENDING, name)
+        return os.path.join(self.memory or self.params["dir"], _PENDING, name)
 
     def _shown(self, held):
         found = held.certificate

@@ -12,8 +12,8 @@ import subprocess
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
-from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
 from ansible_collections.erlmcp.ops.plugins.module_utils._tls.certificate import FILES, Keeper
+from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.fake_creds import FakeCreds
 
 NAMES = ["node1.example.com", "192.0.2.1"]
 
@@ -49,8 +49,20 @@ def _theirs(tmp_path):
     return Authority(tmp_path, "theirs")
 
 
+@pytest.fixture(name="runner")
+def _runner():
+    return FakeCreds()
+
+
+@pytest.fixture(name="memory")
+def _memory(tmp_path):
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    return memory
+
+
 @pytest.fixture(name="ask")
-def _ask(tmp_path, ours):
+def _ask(tmp_path, ours, runner):
     def ask(check=False, **options):
         params = {
             "dir": str(tmp_path / "certs"),
@@ -65,9 +77,10 @@ def _ask(tmp_path, ours):
             "renew_days": 30,
             "node": None,
             "ports": [],
+            "credentials_dir": None,
             **options,
         }
-        return Keeper(params, Runner(), check).run()
+        return Keeper(params, runner, check).run()
 
     return ask
 
@@ -173,3 +186,85 @@ def test_modes_that_were_changed_are_put_right(ask, ours, tmp_path):
     assert ask()["changed"]
     assert not ask()["changed"]
     assert (tmp_path / "certs" / "key.pem").stat().st_mode & 0o777 == 0o640
+
+
+def plain_keys(tmp_path):
+    """The files on disk that hold a private key anybody can use."""
+    found = (tmp_path / "certs").rglob("*")
+    return [each for each in found if each.is_file() and not each.is_symlink() and b"PRIVATE" in each.read_bytes()]
+
+
+def test_keys_are_nowhere_on_disk_when_they_are_encrypted(ask, ours, tmp_path, memory):
+    encrypted = {"credentials_dir": str(memory)}
+    asked = ask(**encrypted)
+    assert not plain_keys(tmp_path)
+    done = ask(certificate=ours.sign(asked["request"]), **encrypted)
+    assert (done["changed"], done["due"]) == (True, [])
+    laid = files(tmp_path)
+    assert "PRIVATE" in laid["key.pem"]
+    assert laid["both.pem"] == laid["cert.pem"] + laid["key.pem"]
+    assert not plain_keys(tmp_path)
+    assert not (memory / "pending").exists()
+    again = ask(**encrypted)
+    assert (again["changed"], again["set"]) == (False, done["set"])
+
+
+def test_keys_of_all_sets_are_encrypted_and_put_back_without_another_set(ask, ours, tmp_path, memory):
+    encrypted = {"credentials_dir": str(memory)}
+    ask(certificate=ours.sign(ask()["request"]))
+    last = ask(certificate=ours.sign(ask(renew="always")["request"]))
+    before = files(tmp_path)
+    assert len(plain_keys(tmp_path)) == 4
+    predicted = ask(check=True, **encrypted)
+    assert len(plain_keys(tmp_path)) == 4
+    there = ask(**encrypted)
+    assert predicted["diff"] == there["diff"]
+    assert there["diff"]["after"].endswith("private keys: encrypted on disk\n")
+    assert (there["changed"], there["set"]) == (True, last["set"])
+    assert files(tmp_path) == before
+    assert not plain_keys(tmp_path)
+    assert not ask(**encrypted)["changed"]
+    back = ask()
+    assert (back["changed"], back["set"]) == (True, last["set"])
+    assert files(tmp_path) == before
+    assert len(plain_keys(tmp_path)) == 4
+    assert not list(memory.iterdir())
+    assert not list((tmp_path / "certs").rglob("*.cred"))
+    assert not ask()["changed"]
+
+
+def test_keys_of_sets_that_are_gone_are_not_left_in_memory(ask, ours, memory):
+    for _round in range(5):
+        ask(certificate=ours.sign(ask(renew="always", credentials_dir=str(memory))["request"]), credentials_dir=memory)
+    # The current set, the one before, and two more.
+    assert len(list(memory.iterdir())) == 2 * 4
+
+
+def test_keys_that_have_not_been_decrypted_since_boot_are_put_back(ask, ours, tmp_path, memory):
+    encrypted = {"credentials_dir": str(memory)}
+    done = ask(certificate=ours.sign(ask(**encrypted)["request"]), **encrypted)
+    before = files(tmp_path)
+    for each in memory.iterdir():
+        each.unlink()
+    assert ask(check=True, **encrypted)["changed"]
+    again = ask(**encrypted)
+    assert (again["changed"], again["due"], again["set"]) == (True, [], done["set"])
+    assert files(tmp_path) == before
+
+
+def test_keys_that_the_hosts_key_does_not_open(ask, ours, runner, tmp_path, memory):
+    encrypted = {"credentials_dir": str(memory)}
+    done = ask(certificate=ours.sign(ask(**encrypted)["request"]), **encrypted)
+    runner.key = "after the disk was restored"
+    # They are still in memory, from where they are encrypted anew.
+    assert ask(**encrypted)["changed"]
+    again = ask(**encrypted)
+    assert (again["changed"], again["set"]) == (False, done["set"])
+    # After a boot they are gone: another certificate is due, as on a host that never had one.
+    runner.key = "after another one"
+    for each in memory.iterdir():
+        each.unlink()
+    asked = ask(**encrypted)
+    assert asked["due"] == ["missing"]
+    assert ask(certificate=ours.sign(asked["request"]), **encrypted)["due"] == []
+    assert not ask(**encrypted)["changed"]
