@@ -14,7 +14,7 @@ import yaml
 ROLES = sorted(path for path in (Path(__file__).parents[3] / "roles").iterdir() if path.is_dir())
 # Role erlmcp is the contract; erlmcp_scale also plans for pods, which no inventory names.
 WITHOUT_CONTRACT = ("erlmcp", "erlmcp_scale")
-TYPES = {"bool": bool, "int": int, "list": list, "dict": dict, "str": str, "path": str}
+TYPES = {"bool": bool, "int": int, "float": float, "list": list, "dict": dict, "str": str, "path": str}
 
 
 def load(path):
