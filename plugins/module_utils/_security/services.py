@@ -11,7 +11,6 @@ import contextlib
 import socket
 import ssl
 import time
-import warnings
 
 from .._tls.openssl import OpenSSL
 from .._tls.plan import days_left
@@ -110,10 +109,8 @@ def _context(certificate, version):
     context.verify_mode = ssl.CERT_NONE
     # Debian's OpenSSL does not even try old versions otherwise.
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = version or ssl.TLSVersion.TLSv1
-        context.maximum_version = version or ssl.TLSVersion.TLSv1_3
+    context.minimum_version = version or ssl.TLSVersion.TLSv1
+    context.maximum_version = version or ssl.TLSVersion.TLSv1_3
     if certificate:
         context.load_cert_chain(*certificate)
     return context

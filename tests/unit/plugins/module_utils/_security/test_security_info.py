@@ -52,6 +52,10 @@ COOKIE = b"K7sYxTq0aVbP2mRd"
             {"package": "libc6", "installed": "2.36-9", "offered": "2.36-10", "security": True},
         ),
         (
+            "Inst zstd [1.5.4] (1.5.5 Debian-Security:11/oldstable [amd64])",
+            {"package": "zstd", "installed": "1.5.4", "offered": "1.5.5", "security": True},
+        ),
+        (
             "Inst tzdata [2024a] (2024b Debian:12.5/stable [all])",
             {"package": "tzdata", "installed": "2024a", "offered": "2024b", "security": False},
         ),
