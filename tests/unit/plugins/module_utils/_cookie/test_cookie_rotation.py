@@ -377,7 +377,16 @@ def test_a_cookie_that_is_encrypted_stays_so(encrypted):
     one, on_disk = encrypted
     predicted = one.run(fresh(), check=True)
     assert on_disk() == OLD
+    run, beside = one.runner.run, set()
+
+    def look(argv, **options):
+        beside.update(os.listdir(one.home))
+        return run(argv, **options)
+
+    one.runner.run = look
     assert one.run(fresh()) == predicted
+    # The new one does not even wait on disk.
+    assert beside == {".erlang.cookie", ".erlang.cookie.cred"}
     assert on_disk() == one.file == fresh()
     assert one.accepts(fresh())
     assert stat.S_IMODE((one.home / ".erlang.cookie").stat().st_mode) == 0o400
