@@ -86,6 +86,12 @@ options:
     type: list
     elements: str
     default: []
+  programs:
+    description: Names of programs that are looked for on the host, so that a role need not ask the package manager in
+      every run. See RV(missing_programs).
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -127,6 +133,11 @@ stopped_units:
   type: list
   elements: str
   returned: always
+missing_programs:
+  description: Those of O(programs) that are not on the host.
+  type: list
+  elements: str
+  returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -159,6 +170,7 @@ def main():
             },
             "started": {"type": "list", "elements": "str", "default": []},
             "stopped": {"type": "list", "elements": "str", "default": []},
+            "programs": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

@@ -12,11 +12,13 @@ import grp
 import hashlib
 import os
 import pwd
+import shutil
 import stat
 from dataclasses import dataclass, replace
 
 from .._core.errors import OpsError
 from .._core.files import link_atomically, write_atomically
+from .._core.runner import SEARCH_PATH
 from .._core.sealed import Sealed
 from .units import Units, check_units, defined_units, plan_units
 
@@ -298,5 +300,8 @@ def fileset(module, runner):
         "changed_paths": changed_paths,
         "started_units": [*unit_plan.start, *unit_plan.restart],
         "stopped_units": unit_plan.stop,
+        "missing_programs": [
+            name for name in module.params["programs"] if shutil.which(name, path=SEARCH_PATH) is None
+        ],
         "diff": [*(diff(*change) for change in changes), *unit_plan.diff()],
     }

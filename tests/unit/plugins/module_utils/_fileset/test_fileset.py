@@ -40,8 +40,13 @@ def entry(path, **options):
     }
 
 
-def lay_down(*entries, check=False, systemd=None, started=(), stopped=()):
-    params = {"entries": list(entries), "started": list(started), "stopped": list(stopped)}
+def lay_down(*entries, check=False, systemd=None, started=(), stopped=(), programs=()):
+    params = {
+        "entries": list(entries),
+        "started": list(started),
+        "stopped": list(stopped),
+        "programs": list(programs),
+    }
     return fileset(SimpleNamespace(params=params, check_mode=check), systemd)
 
 
@@ -298,3 +303,9 @@ def test_without_units_systemd_is_not_asked(tmp_path):
 def test_units_that_cannot_be_meant_are_refused(started, stopped, message):
     with pytest.raises(OpsError, match=message):
         lay_down(systemd=FakeSystemd({}), started=started, stopped=stopped)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_programs_that_are_not_there_are_told_of(check):
+    found = lay_down(programs=["no-such-program", "sh"], check=check)
+    assert (found["changed"], found["missing_programs"]) == (False, ["no-such-program"])
