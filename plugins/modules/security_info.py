@@ -188,7 +188,8 @@ secrets:
   description:
     - C(processes) that show a cookie, with C(pid), C(unit) and where it C(shows). C(files) outside of the account's
       home that hold it.
-    - C(encrypted_volume) is whether the cookie lies on a volume that the kernel encrypts.
+    - C(sealed) is whether systemd-creds encrypts the cookie, and C(encrypted_volume) whether it lies on a volume that
+      the kernel encrypts.
   type: dict
   returned: success
 """

@@ -217,11 +217,11 @@ CHECKS = (
         "remove it there, and run rotate_cookie",
     ),
     Check(
-        "secrets_volume",
-        "Secrets are on an encrypted volume",
+        "secrets_disk",
+        "Cookie and keys are encrypted on disk",
         _SECRETS,
-        judges.secrets_volume,
-        "encrypt the disk below the host, or the host's own; accept this check where the former is so",
+        judges.secrets_disk,
+        "set erlmcp_credentials_enabled: true and run site; accept this check where the disk below is encrypted",
     ),
 )
 _REACHED = Check(

@@ -11,12 +11,13 @@ import os
 import re
 
 from .._core.errors import OpsError
+from .._core.sealed import Sealed
 from .._erlang.distribution import read_distribution
 from .._node.unit import Unit
 from .audit import observe_audit
 from .files import Account, Tree
 from .processes import exposures, observe_listeners, observe_processes, observe_unit_process, replaced_by_unit
-from .secrets import is_on_encrypted_volume, observe_backups, read_cookie, search
+from .secrets import cookie_path, is_on_encrypted_volume, observe_backups, read_cookie, search
 from .services import observe_services
 from .updates import observe_updates
 
@@ -53,6 +54,7 @@ def security_info(module, runner):
             "secrets": {
                 "processes": exposures(processes, cookie),
                 "files": search(options["search"], cookie, node["home_dir"]),
+                "sealed": Sealed.found_at(cookie_path(node["home_dir"]), runner) is not None,
                 "encrypted_volume": is_on_encrypted_volume(node["home_dir"]),
             },
             "backups": observe_backups(options["backup_dir"], options["backup_settings_path"]),

@@ -264,10 +264,12 @@ def secrets_files(facts, _settings):
     )
 
 
-def secrets_volume(facts, _settings):
+def secrets_disk(facts, _settings):
+    if facts["secrets"]["sealed"]:
+        return PASS, "cookie and keys are encrypted by systemd-creds"
     if facts["secrets"]["encrypted_volume"]:
         return PASS, "cookie and keys are on an encrypted volume"
-    return WARN, "cookie and keys are on no volume that this host encrypts"
+    return WARN, "cookie and keys are in plain text, on no volume that this host encrypts"
 
 
 def _verdict(faults, evidence, fault=FAIL):

@@ -24,9 +24,13 @@ _AGE = b"age-encryption.org/v1"
 _PLAIN = (b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
 
 
+def cookie_path(home_dir):
+    return os.path.join(home_dir, ".erlang.cookie")
+
+
 def read_cookie(home_dir):
     """Return the cookie of the node, empty where there is none that can be searched for."""
-    cookie = (read_if_there(os.path.join(home_dir, ".erlang.cookie")) or b"").strip()
+    cookie = (read_if_there(cookie_path(home_dir)) or b"").strip()
     return cookie if len(cookie) >= _SHORTEST else b""
 
 

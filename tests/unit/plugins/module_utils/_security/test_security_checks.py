@@ -97,7 +97,7 @@ FACTS = {
     },
     "replaced_code": [{"unit": "session-3.scope", "pids": [9], "files": ["/usr/lib/libc.so.6"]}],
     "backups": {"configured": True, "recipients": 1, "encrypted": 3, "plain": []},
-    "secrets": {"processes": [], "files": [], "encrypted_volume": True},
+    "secrets": {"processes": [], "files": [], "sealed": True, "encrypted_volume": False},
 }
 
 
@@ -178,7 +178,7 @@ def test_a_host_on_which_everything_is_right():
         ("backups/configured", False, "backups_encrypted", "fail"),
         ("secrets/processes", [{"pid": 4, "unit": "", "shows": ["it"]}], "secrets_processes", "fail"),
         ("secrets/files", ["/x"], "secrets_files", "fail"),
-        ("secrets/encrypted_volume", False, "secrets_volume", "warn"),
+        ("secrets/sealed", False, "secrets_disk", "warn"),
     ],
 )
 def test_a_fault_shows_in_its_own_check_only(path, value, check, status):
