@@ -1,8 +1,10 @@
-set -eu
+#!/bin/sh
 # Packages test-security, test-other and erlang-test in version 1, installed, and in version 2, in two repositories that
 # call themselves Debian's security pocket and Debian itself.
+set -eu
+
 top=/var/lib/test-updates
-codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 
 make_package() {
     mkdir -p "$top/build/DEBIAN" "$top/$3"

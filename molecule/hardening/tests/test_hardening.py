@@ -148,7 +148,7 @@ def _audited(request, tmp_path_factory):
         predicted, done = audited.harden(options=["--check", "--diff"]), audited.harden()
         assert (predicted.rc, done.rc) == (0, 0), predicted.messages + done.messages
         assert predicted.changed == done.changed
-        assert len(done.changed) == 1
+        assert any("audit rules" in task for _host, task in done.changed)
         yield audited
     finally:
         audited.clean_up(before)

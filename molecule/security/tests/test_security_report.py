@@ -198,7 +198,7 @@ BREAKS = (
     ),
     Break(
         "old lists of packages",
-        "touch -d '-9 days' /var/lib/apt/periodic/* /var/lib/apt/lists",
+        "find /var/lib/apt/periodic /var/lib/apt/lists -maxdepth 1 -exec touch -d '-9 days' {} +",
         "touch /var/lib/apt/lists",
         {"updates_lists": "fail"},
         "9 days old",

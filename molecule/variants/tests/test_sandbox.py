@@ -219,9 +219,9 @@ def test_what_it_runs_from_cannot_be_written(address, path):
 
 @ON_EACH_SUITE
 def test_not_even_the_cookie_file_which_it_owns(address):
-    assert ssh(address, "stat -c %U /etc/erlmcp/home/.erlang.cookie").stdout == "erlmcp\n"
+    assert ssh(address, "stat -Lc %U /etc/erlmcp/home/.erlang.cookie").stdout == "erlmcp\n"
     assert "{error, " in evaluate(address, 'file:change_mode("/etc/erlmcp/home/.erlang.cookie", 8#600).')
-    assert ssh(address, "stat -c %a /etc/erlmcp/home/.erlang.cookie").stdout == "400\n"
+    assert ssh(address, "stat -Lc %a /etc/erlmcp/home/.erlang.cookie").stdout == "400\n"
 
 
 @ON_EACH_SUITE

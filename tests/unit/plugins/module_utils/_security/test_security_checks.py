@@ -101,9 +101,9 @@ FACTS = {
 }
 
 
-def changed(path, value, of=FACTS):
-    """Return the facts with another value at a path with slashes."""
-    facts = copy.deepcopy(of)
+def changed(path, value, of=None):
+    """Return the facts, or what is given, with another value at a path with slashes."""
+    facts = copy.deepcopy(of or FACTS)
     *way, last = path.split("/")
     part = facts
     for name in way:
