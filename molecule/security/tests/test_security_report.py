@@ -227,10 +227,11 @@ def test_each_thing_that_is_broken_shows_in_its_own_check_and_nowhere_else(befor
         for address, command in undo:
             ssh(address, command)
     differs = {key: status for key, status in after.statuses.items() if status != before.statuses[key]}
-    wanted = [
-        ((name, check), status) for (name, _), each in zip(places, BREAKS) for check, status in each.shows.items()
-    ]
-    assert differs == dict(wanted)
+    assert differs == {
+        (name, check): status
+        for (name, _address), broken in zip(places, BREAKS)
+        for check, status in broken.shows.items()
+    }
     for (name, _address), broken in zip(places, BREAKS):
         first = after.rows[name, next(iter(broken.shows))]
         assert broken.evidence in first["evidence"]
