@@ -19,9 +19,10 @@ export ANSIBLE_CONFIG := $(CURDIR)/molecule/shared/ansible.cfg
 export PYTHONPATH := $(CURDIR)/molecule/shared
 export PYTHONDONTWRITEBYTECODE := 1
 
-# Erlang, age and zstd are for the unit tests: Erlang judges what the filters write, and reads and builds tables.
+# Erlang, age and zstd are for the unit tests: Erlang judges what the filters write, reads and builds tables, talks TLS.
 # wrk is the load on a balancer in the scenarios.
-PACKAGES := age erlang-base erlang-mnesia iproute2 make mmdebstrap openssh-client python3-venv rsync shellcheck systemd-container wrk zstd
+PACKAGES := age erlang-base erlang-mnesia erlang-ssl iproute2 make mmdebstrap openssh-client openssl python3-venv rsync \
+  shellcheck systemd-container wrk zstd
 
 .PHONY: help
 help: ## Show this list
@@ -55,7 +56,7 @@ demo: releases ## Boot three hosts, provision them, show what is running
 
 .PHONY: test
 test: ## Lint, unit tests, sanity tests, and every molecule scenario
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit sanity
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint unit sanity
 	@$(MAKE) --no-print-directory scenarios
 
 .PHONY: lint
