@@ -26,7 +26,6 @@ VARIABLES = {
         {
             "erlmcp_http_port": 70000,
             "erlmcp_mcp_port": 9100,
-            "erlmcp_node_name": "erlmcp @n1.bad.test",
             "erlmcp_cookie": "abcdefghijklmnopqrst#uvwxyz",
             "erlmcp_data_dir": "/",
             "erlmcp_log_dir": "",
@@ -41,6 +40,7 @@ VARIABLES = {
         ],
     ),
     "port that is a word": ({"erlmcp_mcp_port": "http"}, ["erlmcp_mcp_port"]),
+    "node name with a space": ({"erlmcp_node_name": "erlmcp @n1.bad.test"}, ["erlmcp_node_name"]),
     "long name without a dot": ({"erlmcp_node_name": "erlmcp@n1"}, ["erlmcp_node_name"]),
     "the guide's cookie": ({"erlmcp_cookie": "erlmcp"}, ["erlmcp_cookie"]),
     "log level": ({"erlmcp_node_log_level": "loud"}, ["erlmcp_node_log_level"]),
