@@ -81,14 +81,20 @@ def test_a_host_that_has_lost_its_key_says_what_to_do_and_site_does_it():
     assert play("erlmcp.ops.check_health", TRIXIE, options=["--limit", "trixie"]).rc == 0
 
 
+def answers(address, url):
+    files = "--cert /etc/erlmcp/certs/cert.pem --key /etc/erlmcp/certs/key.pem"
+    return "healthy" in ssh(address, f"curl -sk --max-time 3 {files} {url}", check=False).stdout
+
+
 def test_private_keys_are_encrypted_and_put_back_without_a_restart():
+    """And a node that runs gets TLS, and is without it again, by a run of site."""
     ((name, address),) = BOOKWORM.items()
     limit = ["--limit", name]
-    # A node that runs would be asked for the certificate before it speaks TLS.
-    ssh(address, "systemctl stop erlmcp")
+    plain, secured = "http://127.0.0.1:8080/health", "https://127.0.0.1:8080/health"
     try:
         done = play("erlmcp.ops.site", BOOKWORM, ENCRYPTED, limit)
         assert done.rc == 0, done.messages
+        assert (answers(address, plain), answers(address, secured)) == (False, True)
         assert in_plain_text(address) == []
         assert (
             "PRIVATE KEY" in ssh(address, "setpriv --reuid=erlmcp --init-groups cat /etc/erlmcp/certs/key.pem").stdout
@@ -109,3 +115,4 @@ def test_private_keys_are_encrypted_and_put_back_without_a_restart():
     finally:
         restored = play("erlmcp.ops.site", BOOKWORM, options=limit)
     assert restored.rc == 0, restored.messages
+    assert "healthy" in ssh(address, f"curl -s --max-time 3 {plain}").stdout

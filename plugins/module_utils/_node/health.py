@@ -10,6 +10,7 @@ verdict: the levels below cannot overrule it.
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -89,6 +90,9 @@ def ask_http(options):
         return Answer("http", "unhealthy", f"{url}: {error.reason}")
     except OSError as error:
         return Answer("http", "unhealthy", f"{url}: {error}")
+    except http.client.HTTPException as error:
+        # A node that still speaks TLS, or not yet.
+        return Answer("http", "unhealthy", f"{url}: what answers does not speak HTTP ({type(error).__name__})")
 
 
 def _verdict(url, code, body, options):

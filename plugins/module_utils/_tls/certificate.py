@@ -200,8 +200,13 @@ class Keeper:
             # It reads them when it starts.
             return
         context = host_context(self.params["dir"])
-        for port in self.params["ports"]:
+        for port in self.params["ports"] if self._is_in_use() else []:
             prove_served(port, held.certificate.fingerprint, context)
+
+    def _is_in_use(self):
+        """Whether the config that the node runs with names the certificate. One that just got it waits for a restart."""
+        config = read_if_there(os.path.join(self.params["node"]["config_dir"], "sys.config")) or b""
+        return os.path.join(self.params["dir"], CERTIFICATE).encode() in config
 
     def _is_in_order(self):
         current = self.sets.slots.state().current

@@ -111,3 +111,19 @@ def test_an_endpoint_that_hangs_is_not_absent():
 
 def test_without_a_url_http_is_absent():
     assert ask_http(options(None)).verdict == "absent"
+
+
+def test_a_port_that_speaks_tls_is_no_reason_to_crash():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def alert():
+            connection, _address = server.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"\x15\x03\x03\x00\x02\x02\x2f")
+
+        threading.Thread(target=alert, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/health"
+        answer = ask_http({"url": url, "tls_dir": None, "request_timeout_seconds": 5})
+    assert answer.verdict == "unhealthy"
+    assert "does not speak HTTP" in answer.detail
