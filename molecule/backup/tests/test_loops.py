@@ -16,8 +16,8 @@ from testlib import Hosts, health, ssh
 
 FIRST = Hosts(Path(__file__).parents[1], "erlmcp", "pair")["n1.backup.test"]
 SHARED = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0])
-MUTATIONS = 1000 if SOAK else 36
-KILLS = 100 if SOAK else 4
+MUTATIONS = 1000 if SOAK else 18
+KILLS = 100 if SOAK else 2
 # Every run tries other moments and other damage, and says which.
 SEED = int(os.environ.get("ERLMCP_OPS_SEED") or time.time())
 

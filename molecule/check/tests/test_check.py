@@ -29,11 +29,13 @@ STATE = (
 )
 
 CHANGES = {
-    "log level": {"erlmcp_node_log_level": "debug"},
-    "unit": {"erlmcp_node_log_level": "debug", "erlmcp_node_open_files_limit": 70000},
+    "config and unit": {"erlmcp_node_log_level": "debug", "erlmcp_node_open_files_limit": 70000},
     "release": {"erlmcp_release_archive": "{{ __releases }}/erlmcp-1.1.0.tar.gz"},
-    "backup": {"erlmcp_backup_schedule": "*-*-* 03:15", "erlmcp_backup_keep_days": 14},
-    "firewall": {"erlmcp_firewall_monitor_addresses": ["10.83.0.2"]},
+    "backup and firewall": {
+        "erlmcp_backup_schedule": "*-*-* 03:15",
+        "erlmcp_backup_keep_days": 14,
+        "erlmcp_firewall_monitor_addresses": ["10.83.0.2"],
+    },
 }
 
 
