@@ -110,6 +110,10 @@ backend:
   description: The firewall that is managed.
   type: str
   returned: success
+pending:
+  description: Whether something was not as asked for. Unlike C(changed), it is not hidden by a task's C(changed_when).
+  type: bool
+  returned: success
 installed:
   description: Whether that firewall is installed. It may not be in check mode, and when O(enabled=false).
   type: bool

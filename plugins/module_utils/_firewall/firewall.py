@@ -65,6 +65,7 @@ def firewall(module, runner):
     planned = plans[chosen]
     return {
         "changed": changed,
+        "pending": changed,
         "backend": chosen.name,
         "installed": chosen.installed,
         "enabled": (states[chosen].active or planned.enable) and not planned.disable,

@@ -169,7 +169,7 @@ def firewall(_facts, settings):
         f"there is a rule too many for {_and(names['removed'])}": bool(names["removed"]),
     }
     verdict = _verdict(faults, f"{found['backend']} is on and lets in {_and(names['kept'])} only")
-    return (FAIL, "it is not as the inventory says") if found["changed"] and verdict[0] == PASS else verdict
+    return (FAIL, "it is not as the inventory says") if found["pending"] and verdict[0] == PASS else verdict
 
 
 def audit_rules(facts, settings):

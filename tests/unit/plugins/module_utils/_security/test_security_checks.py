@@ -20,7 +20,7 @@ ONE = {"count": 1, "paths": ["/x (0666 a:b)"]}
 UNITS = ("erlmcp.service", "erlmcp-epmd.service")
 PROCESS = {"pid": 7, "uids": [999], "capabilities": [], "no_new_privileges": True, "seccomp": True}
 NFTABLES = {
-    "changed": False,
+    "pending": False,
     "backend": "nftables",
     "installed": True,
     "enabled": True,
@@ -198,7 +198,7 @@ def test_without_updates_nothing_is_said_of_them():
         ("installed", False, "not installed"),
         ("added", [{"name": "mcp"}], "no rule for mcp"),
         ("removed", [{"name": "old"}], "a rule too many for old"),
-        ("changed", True, "not as the inventory says"),
+        ("pending", True, "not as the inventory says"),
     ],
 )
 def test_a_firewall_that_is_not_as_it_should_be(path, value, evidence):
