@@ -269,7 +269,7 @@ def _under_load(shown):
     """Function that runs a playbook while clients are served, none of whom may notice; keeps what it printed."""
 
     def run(name, **variables):
-        with McpLoad(BALANCER, calls_per_session=4, tls=context) as mcp, HealthLoad() as http:
+        with McpLoad(BALANCER, calls_per_session=4, pause_seconds=0.1, tls=context) as mcp, HealthLoad() as http:
             done = play(f"erlmcp.ops.{name}", HOSTS, {"erlmcp_tls_clients": ["test"], **variables}, ["-vvv", "--diff"])
         assert done.rc == 0, done.messages
         shown[name] = done.output
