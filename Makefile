@@ -89,15 +89,13 @@ bench-backup: releases ## Time of a backup and a restore of 1 GB, against restic
 	@python molecule/shared/bench_backup.py
 
 .PHONY: soak
-soak: releases ## The loops of the tests at full length: 1,000 damaged archives, 220 kills
-	$(HOSTS) up molecule/backup/inventory/hosts.yml
-	$(HOSTS) reset molecule/backup/inventory/hosts.yml
-	cd molecule/backup && ansible-playbook -i inventory converge.yml
-	cd molecule/backup && ERLMCP_OPS_SOAK=1 python -m pytest -v -s -p no:cacheprovider --rootdir . tests/test_loops.py
-	$(HOSTS) up molecule/upgrade/inventory/hosts.yml
-	$(HOSTS) reset molecule/upgrade/inventory/hosts.yml
-	cd molecule/upgrade && ansible-playbook -i inventory converge.yml
-	cd molecule/upgrade && ERLMCP_OPS_SOAK=1 python -m pytest -v -s -p no:cacheprovider --rootdir . -k killed tests
+soak: releases ## The loops of the tests at full length: 1,000 damaged archives, 220 kills, ten nodes
+	for each in backup cluster partition upgrade; do \
+	  $(HOSTS) reset molecule/$$each/inventory/hosts.yml; \
+	  (cd molecule/$$each && ansible-playbook -i inventory converge.yml \
+	    && ERLMCP_OPS_SOAK=1 python -m pytest -v -s -p no:cacheprovider --rootdir . $$(case $$each in \
+	      backup) echo tests/test_loops.py ;; cluster) echo tests ;; *) echo -k killed tests ;; esac)); \
+	done
 
 .PHONY: clean
 clean: ## Stop and unmount everything; keep the caches

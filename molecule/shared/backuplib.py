@@ -11,10 +11,12 @@ import os
 import time
 from contextlib import suppress
 
+import pytest
 from testlib import Mcp, Threads, ssh
 
-# `make soak` runs the same tests at their full length.
+# `make soak` runs the same tests at their full length, and some that take long.
 SOAK = bool(os.environ.get("ERLMCP_OPS_SOAK"))
+only_in_soak = pytest.mark.skipif(not SOAK, reason="long: make soak")
 
 _TABLES = """
 Sessions = [{element(2, S), element(5, S)} || S <- ets:tab2list(erlmcp_session)],

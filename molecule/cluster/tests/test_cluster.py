@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from backuplib import Writers, content, pid, put
+from backuplib import Writers, content, only_in_soak, pid, put
 from testlib import Hosts, health, kill_after, play, ssh, start
 
 SCENARIO = Path(__file__).parents[1]
@@ -292,6 +292,7 @@ def test_the_last_node_cannot_leave(cluster):
     assert health(ALL[last])["status"] == "healthy"
 
 
+@only_in_soak
 def test_ten_nodes_are_joined_in_one_run_and_none_takes_longer_than_those_before(cluster):
     rows = content(ALL[N1])[:2]
     done = site(cluster(*ALL))
