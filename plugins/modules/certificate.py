@@ -81,8 +81,8 @@ options:
       has. It reads the new files at once.
     type: dict
   ports:
-    description: Ports on the loopback interface that must serve the new certificate when O(node) runs with a config that
-      names it. A node that is yet to be restarted for TLS is not asked.
+    description: Ports on the loopback interface that must serve the new certificate when O(node) runs with a config
+      that names it. A node that is yet to be restarted for TLS is not asked.
     type: list
     elements: int
     default: []
