@@ -204,7 +204,7 @@ class Keeper:
             prove_served(port, held.certificate.fingerprint, context)
 
     def _is_in_use(self):
-        """Whether the config that the node runs with names the certificate. One that just got it waits for a restart."""
+        """Whether the config that the node runs with names the certificate. Otherwise a restart is due."""
         config = read_if_there(os.path.join(self.params["node"]["config_dir"], "sys.config")) or b""
         return os.path.join(self.params["dir"], CERTIFICATE).encode() in config
 
