@@ -77,7 +77,7 @@ def runs(fetched):
         "retire_ca": {},
         "join_cluster": {},
         "repair_partition": {},
-        "scale": {},
+        "scale": {"erlmcp_scale_connections": 200000},
         "audit_security": {"erlmcp_hardening_accepted": ACCEPTED},
         "leave_cluster": {"erlmcp_cluster_leaving": LAST},
     }
