@@ -9,6 +9,7 @@ The last tests of the scenario: they change the release and the members of the c
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -39,7 +40,7 @@ ACCEPTED = [
 PLACES = {
     "token": "/etc/erlmcp/sets/[^/]+/sys.config",
     "password": "/etc/erlmcp/sets/[^/]+/env.sh",
-    "new cookie": "/etc/erlmcp/home/.erlang.cookie",
+    "new cookie": "/etc/erlmcp/home/.erlang.cookie.*",
     **{f"{age}key of {name}": "/etc/erlmcp/certs/sets/[^/]+/(key|both).pem" for name in ALL for age in ("", "new ")},
 }
 QUICK = {"erlmcp_load_balancer_drain_seconds": 2, "erlmcp_cluster_drain_timeout_seconds": 2}
@@ -124,7 +125,10 @@ def _evidence(shown, tmp_path_factory):
     before = known()
 
     def run(name, playbook, variables):
-        done = play(f"erlmcp.ops.{playbook}", HOSTS, {**QUICK, **variables}, ["-vvv", "--diff"])
+        # In a file, since the arguments of this run are looked at too.
+        given = fetched / "variables.json"
+        given.write_text(json.dumps({**QUICK, **variables}))
+        done = play(f"erlmcp.ops.{playbook}", HOSTS, options=["-vvv", "--diff", "--extra-vars", f"@{given}"])
         assert (done.rc == 0) == (name == playbook), f"{name}: {done.messages}"
         shown[name] = done.output
 
