@@ -140,7 +140,7 @@ def _audited(request, tmp_path_factory):
         "id alice > /dev/null 2>&1 || useradd -m alice;"
         " echo 'alice ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/alice;"
         " install -d -o alice -m 0700 /home/alice/.ssh;"
-        " install -o alice -m 0600 /root/.ssh/authorized_keys /home/alice/.ssh/authorized_keys",
+        " install -o alice -m 0600 ~/.ssh/authorized_keys /home/alice/.ssh/authorized_keys",
     )
     try:
         audited.start()

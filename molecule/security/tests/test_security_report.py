@@ -278,13 +278,13 @@ def test_no_output_shows_the_cookie_that_processes_and_logs_show(tmp_path):
     cookie = ssh(address, f"cat {COOKIE}").stdout.strip()
     ssh(
         address,
-        f"cp --preserve=all /var/log/erlmcp/erlmcp.log /root/kept.log; cat {COOKIE} >> /var/log/erlmcp/erlmcp.log;"
+        f"cp --preserve=all /var/log/erlmcp/erlmcp.log /var/tmp/log; cat {COOKIE} >> /var/log/erlmcp/erlmcp.log;"
         f' systemd-run --quiet --unit audit-leak -E AUDIT="$(cat {COOKIE})" sleep 600',
     )
     try:
         after = audit(tmp_path, options=["-vvv", "--diff"])
     finally:
-        ssh(address, "systemctl stop audit-leak; cat /root/kept.log > /var/log/erlmcp/erlmcp.log; rm /root/kept.log")
+        ssh(address, "systemctl stop audit-leak; cat /var/tmp/log > /var/log/erlmcp/erlmcp.log; rm /var/tmp/log")
     assert "shows the cookie in its environment" in after.rows[name, "secrets_processes"]["evidence"]
     assert "/var/log/erlmcp/erlmcp.log" in after.rows[name, "secrets_files"]["evidence"]
     assert cookie not in after.played.output + json.dumps(after.report) + after.html
@@ -316,12 +316,12 @@ def test_audit_rules_are_read_from_the_file_that_is_laid_down(tmp_path):
     whole, lacking = HOSTS.items()
     for (_name, address), written in ((whole, keys), (lacking, keys[1:])):
         rules = "\n".join(f"-w /etc/{key} -p wa -k {key}" for key in written)
-        ssh(address, f"mkdir -p /etc/audit/rules.d; cp -p {path} /root/kept.rules; cat > {path}", rules, check=False)
+        ssh(address, f"mkdir -p /etc/audit/rules.d; cp -p {path} /var/tmp/rules; cat > {path}", rules, check=False)
     try:
         after = audit(tmp_path)
     finally:
         for address in HOSTS.values():
-            ssh(address, f"if [ -e /root/kept.rules ]; then mv /root/kept.rules {path}; else rm {path}; fi")
+            ssh(address, f"if [ -e /var/tmp/rules ]; then mv /var/tmp/rules {path}; else rm {path}; fi")
     assert after.rows[whole[0], "audit_rules"]["evidence"] == f"6 rules in {path}"
     assert after.statuses[whole[0], "audit_rules"] == "pass"
     assert after.rows[lacking[0], "audit_rules"]["evidence"] == f"{path} has no rule for erlmcp_config"
