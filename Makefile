@@ -11,6 +11,7 @@ VENV := $(ERLMCP_OPS_CACHE)/venv-$(call key,$(PYTHON),requirements.txt)
 COLLECTIONS := $(ERLMCP_OPS_CACHE)/collections/$(call key,$(CURDIR),/dev/null)
 OPS := $(COLLECTIONS)/ansible_collections/erlmcp/ops
 FAILURES := $(ERLMCP_OPS_CACHE)/failures
+TIMES := $(ERLMCP_OPS_CACHE)/times
 HOSTS := $(VENV)/bin/python molecule/shared/hosts.py
 
 export PATH := $(VENV)/bin:$(PATH)
@@ -73,9 +74,10 @@ sanity: setup ## ansible-test sanity
 
 .PHONY: scenarios
 scenarios: releases ## All molecule scenarios; one alone: make scenario-default
-	@rm -rf $(FAILURES)
+	@rm -rf $(FAILURES) $(TIMES)
 	PYTEST_ADDOPTS="-p testreport" molecule test --all --workers 2 --continue-on-failure --report \
 	  || { cat $(FAILURES)/*; exit 1; }
+	@echo 'The slowest of the tests:'; sort -rn $(TIMES) | head -n 20
 
 scenario-%: releases
 	molecule test -s $*
