@@ -52,7 +52,7 @@ class ProcessWatch(Threads):
     >>> assert watch.seen > 100 and not watch.found, watch.found
     """
 
-    def __init__(self, secrets, interval=0.02):
+    def __init__(self, secrets, interval=0.04):
         """:param interval: seconds between two looks. A process may live shorter, but hardly all of its kind do."""
         self.secrets = secrets
         self.interval = interval
@@ -65,7 +65,7 @@ class ProcessWatch(Threads):
         looks = {}
         while not self.stopped.wait(self.interval):
             looks = {number: looks.get(number, 0) + 1 for number in os.listdir("/proc") if number.isdigit()}
-            for number in (number for number, count in looks.items() if count < 10):
+            for number in (number for number, count in looks.items() if count < 5):
                 self._look_at(number)
 
     def _look_at(self, number):

@@ -28,14 +28,14 @@ STATE = (
     + " -type f -printf '%p %s %T@ %u %m\\n'"
 )
 
-CHANGES = {
-    "config and unit": {"erlmcp_node_log_level": "debug", "erlmcp_node_open_files_limit": 70000},
-    "release": {"erlmcp_release_archive": "{{ __releases }}/erlmcp-1.1.0.tar.gz"},
-    "backup and firewall": {
-        "erlmcp_backup_schedule": "*-*-* 03:15",
-        "erlmcp_backup_keep_days": 14,
-        "erlmcp_firewall_monitor_addresses": ["10.83.0.2"],
-    },
+# What each of the roles has to do something for: in one change, as each run takes a minute.
+CHANGE = {
+    "erlmcp_node_log_level": "debug",
+    "erlmcp_node_open_files_limit": 70000,
+    "erlmcp_release_archive": "{{ __releases }}/erlmcp-1.1.0.tar.gz",
+    "erlmcp_backup_schedule": "*-*-* 03:15",
+    "erlmcp_backup_keep_days": 14,
+    "erlmcp_firewall_monitor_addresses": ["10.83.0.2"],
 }
 
 
@@ -61,33 +61,31 @@ def test_on_fresh_hosts_check_predicts_what_the_run_changes(fresh):
     assert len(done.changed) >= 8 * len(HOSTS)
 
 
-def test_afterwards_there_is_nothing_left_to_do(fresh):
-    assert fresh[1].rc == 0
-    for options in ([], ["--check", "--diff"]):
-        assert play("erlmcp.ops.site", HOSTS, options=options).changed == set()
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_on_a_running_cluster_check_predicts_what_the_run_changes(fresh, change):
+def test_on_a_running_cluster_check_predicts_what_the_run_changes(fresh):
     assert fresh[1].rc == 0
     before = state()
-    predicted = play("erlmcp.ops.site", HOSTS, CHANGES[change], ["--check", "--diff"])
+    predicted = play("erlmcp.ops.site", HOSTS, CHANGE, ["--check", "--diff"])
     assert predicted.rc == 0, predicted.messages
     assert state() ^ before == set()
-    done = play("erlmcp.ops.site", HOSTS, CHANGES[change])
+    done = play("erlmcp.ops.site", HOSTS, CHANGE)
     assert done.rc == 0, done.messages
     assert predicted.changed == done.changed
-    assert done.changed
+    assert len(done.changed) >= 5 * len(HOSTS)
 
 
 def test_a_hand_edit_is_seen_and_undone(fresh):
     assert fresh[1].rc == 0
-    assert play("erlmcp.ops.site", HOSTS).rc == 0
     name, address = next(iter(HOSTS.items()))
     ssh(address, "echo '# by hand' >> /etc/erlmcp/vm.args")
-    predicted = play("erlmcp.ops.site", HOSTS, options=["--check", "--diff"])
+    predicted = play("erlmcp.ops.site", HOSTS, CHANGE, ["--check", "--diff"])
     assert {host for host, _task in predicted.changed} == {name}
-    done = play("erlmcp.ops.site", HOSTS)
+    done = play("erlmcp.ops.site", HOSTS, CHANGE)
     assert done.changed == predicted.changed
     assert "by hand" not in ssh(address, "cat /etc/erlmcp/vm.args").stdout
     assert "by hand" in ssh(address, "cat /etc/erlmcp/previous/vm.args").stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--check", "--diff"]], ids=["run", "check"])
+def test_afterwards_there_is_nothing_left_to_do(fresh, options):
+    assert fresh[1].rc == 0
+    assert play("erlmcp.ops.site", HOSTS, CHANGE, options).changed == set()

@@ -71,9 +71,11 @@ def test_it_grows_from_one_to_five_and_nobody_is_restarted(cluster):
     for before, after in pairwise(sizes):
         hosts = cluster(*after)
         pids = {name: pid(ALL[name]) for name in before}
-        shown = site(hosts, options=["--check", "--diff"])
-        with Writers(ALL[N1], clients=1, pause=0.02) as writers:
-            assert site(hosts).changed == shown.changed
+        # One prediction is enough: of the step in which most has to be told apart.
+        shown = site(hosts, options=["--check", "--diff"]) if len(after) == 5 else None
+        with Writers(ALL[N1], clients=1, pause=0.05) as writers:
+            done = site(hosts)
+        assert shown is None or done.changed == shown.changed
         assert not writers.failed
         assert writers.stored > 20
         rows = (rows[0] + 1, rows[1] + writers.stored)
@@ -84,7 +86,6 @@ def test_it_grows_from_one_to_five_and_nobody_is_restarted(cluster):
         put(ALL[newest], 5, f"by-{newest}")
         rows = (rows[0] + 1, rows[1] + 5)
         prove(hosts, rows)
-    assert not site(hosts).changed
 
 
 def test_it_shrinks_to_two_and_those_are_not_restarted(cluster):
@@ -137,11 +138,14 @@ def test_a_node_that_left_does_not_come_back_when_it_is_started_by_hand(cluster)
     prove(cluster(N1, N2), rows)
 
 
-def test_a_node_that_left_is_admitted_again_on_purpose(cluster):
+def test_a_run_killed_while_a_node_is_admitted_again_is_finished_by_the_next(cluster):
+    hosts = cluster(N1, N2, N3)
     rows = content(ALL[N1])[:2]
+    again = {"erlmcp_node_readmit": True}
     ssh(ALL[N3], "rm -rf /var/lib/erlmcp")
-    site(cluster(N1, N2, N3), {"erlmcp_node_readmit": True})
-    prove(cluster(N1, N2, N3), rows)
+    kill_after(start("erlmcp.ops.site", hosts, again), "PLAY [Let them join", timeout=180)
+    site(hosts, again)
+    prove(hosts, rows)
     assert ssh(ALL[N3], "ls -d /var/lib/erlmcp.removed-*").stdout.count("removed") == 1
 
 
@@ -156,6 +160,7 @@ def test_a_lost_host_is_replaced_by_one_of_the_same_name(cluster, rebuild):
     assert {name: pid(ALL[name]) for name in (N1, N2)} == pids
 
 
+@only_in_soak
 def test_site_alone_replaces_it_too(cluster, rebuild):
     hosts = cluster(N1, N2, N3)
     rows = content(ALL[N1])[:2]
@@ -186,20 +191,11 @@ def test_a_dead_node_is_forgotten_and_not_let_in_when_it_comes_back(cluster, pow
     assert ssh(ALL[N3], "ls -d /var/lib/erlmcp.removed-*").returncode == 0
 
 
-def test_a_run_killed_while_a_node_joins_is_finished_by_the_next(cluster):
-    hosts = cluster(N1, N2, N3, N4)
-    rows = content(ALL[N1])[:2]
-    again = {"erlmcp_node_readmit": True}
-    kill_after(start("erlmcp.ops.site", hosts, again), "PLAY [Let them join", timeout=180)
-    site(hosts, again)
-    prove(hosts, rows)
-
-
 def test_a_joiner_with_rows_of_its_own_is_refused_until_they_may_be_set_aside(cluster):
     site(cluster(N5), {"erlmcp_node_readmit": True})
     put(ALL[N5], 7)
-    others = cluster(N1, N2, N3, N4)
-    hosts = cluster(N1, N2, N3, N4, N5)
+    others = cluster(N1, N2, N3)
+    hosts = cluster(N1, N2, N3, N5)
     rows = content(ALL[N1])[:2]
     refused = play("erlmcp.ops.site", hosts)
     assert refused.rc != 0
@@ -214,28 +210,27 @@ def test_a_joiner_with_rows_of_its_own_is_refused_until_they_may_be_set_aside(cl
 
 def test_nobody_joins_a_cluster_that_lacks_a_member(cluster):
     sixth = list(ALL)[5]
-    hosts = cluster(N1, N2, N3, N4, N5)
-    site(hosts)
+    hosts = cluster(N1, N2, N3, N5)
     rows = content(ALL[N1])[:2]
     site(cluster(sixth))
-    all_six = cluster(N1, N2, N3, N4, N5, sixth)
-    assert play("erlmcp.ops.site", all_six, options=["--tags", "erlmcp_firewall"]).rc == 0
+    all_five = cluster(N1, N2, N3, N5, sixth)
+    assert play("erlmcp.ops.site", all_five, options=["--tags", "erlmcp_firewall"]).rc == 0
     ssh(ALL[N5], "systemctl stop erlmcp")
-    refused = play("erlmcp.ops.join_cluster", all_six)
+    refused = play("erlmcp.ops.join_cluster", all_five)
     assert refused.rc != 0
     assert "the cluster is degraded or partitioned" in refused.messages
     assert f"erlmcp@{N1} takes erlmcp@{N5} for down" in refused.messages
     ssh(ALL[N5], "systemctl start erlmcp")
-    site(hosts)
+    assert not site(hosts).changed
     prove(hosts, rows)
 
 
 def test_a_limited_run_adds_nobody(cluster):
     sixth = list(ALL)[5]
-    refused = play("erlmcp.ops.site", cluster(N1, N2, N3, N4, N5, sixth), options=["--limit", f"{N1},{sixth}"])
+    refused = play("erlmcp.ops.site", cluster(N1, N2, N3, N5, sixth), options=["--limit", f"{N1},{sixth}"])
     assert refused.rc != 0
     assert f"erlmcp@{sixth} would learn of erlmcp@{N1}, " in refused.messages
-    assert f"while {N2}, {N3}, {N4}, {N5} would not" in refused.messages
+    assert f"while {N2}, {N3}, {N5} would not" in refused.messages
 
 
 @pytest.fixture
@@ -255,14 +250,14 @@ def deaf():
 @pytest.mark.parametrize("running", [True, False])
 def test_a_new_node_that_cannot_reach_every_member_does_not_part_them(cluster, deaf, running):
     sixth = list(ALL)[5]
-    hosts = cluster(N1, N2, N3, N4, N5)
+    hosts = cluster(N1, N2, N3, N5)
     rows = content(ALL[N1])[:2]
     pids = {name: pid(ALL[name]) for name in hosts}
     ssh(ALL[sixth], "systemctl stop erlmcp")
     deaf(N1, sixth)
     if running:
         ssh(ALL[sixth], "systemctl start erlmcp")
-    refused = play("erlmcp.ops.site", cluster(N1, N2, N3, N4, N5, sixth))
+    refused = play("erlmcp.ops.site", cluster(N1, N2, N3, N5, sixth))
     assert refused.rc != 0
     assert f"erlmcp@{sixth} cannot reach {N1}:4369, {N1}:9100" in refused.messages
     time.sleep(10)
@@ -295,7 +290,7 @@ def test_the_last_node_cannot_leave(cluster):
 @only_in_soak
 def test_ten_nodes_are_joined_in_one_run_and_none_takes_longer_than_those_before(cluster):
     rows = content(ALL[N1])[:2]
-    done = site(cluster(*ALL))
+    done = site(cluster(*ALL), {"erlmcp_node_readmit": True})
     seconds = [
         result["seconds"]
         for step in done.report["plays"]
@@ -304,5 +299,5 @@ def test_ten_nodes_are_joined_in_one_run_and_none_takes_longer_than_those_before
         if "plan" in result and "seconds" in result
     ]
     print(f"seconds for each node that joined: {seconds}")
-    assert len(seconds) == 5
+    assert len(seconds) == 6
     prove(ALL, rows)

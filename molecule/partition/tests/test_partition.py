@@ -111,9 +111,10 @@ def holds(name, session, key):
 @pytest.fixture(autouse=True)
 def _one_cluster_afterwards():
     yield
-    heal()
-    done = play(REPAIR, HOSTS, {"erlmcp_cluster_survivor": FIRST})
-    assert done.rc == 0, done.messages
+    if {running(name) for name in HOSTS} != {"3"}:
+        heal()
+        done = play(REPAIR, HOSTS, {"erlmcp_cluster_survivor": FIRST})
+        assert done.rc == 0, done.messages
 
 
 def test_a_cluster_that_is_whole_is_left_alone():

@@ -227,7 +227,7 @@ def test_the_tools_of_an_operator_work_over_tls():
     assert ssh(ADDRESS, "erlmcp pid").stdout.strip() == pids()[FIRST]
     done = play("erlmcp.ops.check_health", HOSTS)
     assert done.rc == 0, done.messages
-    done = play("erlmcp.ops.backup", HOSTS)
+    done = play("erlmcp.ops.backup", HOSTS, {"erlmcp_hosts": FIRST})
     assert done.rc == 0, done.messages
 
 

@@ -25,6 +25,7 @@ HOSTS = Hosts(SCENARIO)
 ALL = {**HOSTS, **Hosts(SCENARIO, "erlmcp_balancers")}
 BALANCERS = Hosts(SCENARIO, "erlmcp_balancers")
 LAST = list(HOSTS)[-1]
+ONE = {"erlmcp_hosts": next(iter(HOSTS))}
 PLAYBOOKS = SCENARIO.parents[1] / "playbooks"
 COOKIE = CACHE / "cookies" / "tls"
 PKI = CACHE / "pki" / next(iter(HOSTS))
@@ -57,20 +58,21 @@ def playbooks():
 def runs(fetched):
     """Playbook to its variables, in an order in which each finds something to do."""
     archives = {"erlmcp_backup_fetch_dir": fetched, "erlmcp_backup_restore_from": fetched}
+    # What each host is done to for itself is seen on one as well as on three.
     return {
         "site": {"erlmcp_gather_facts": True},
-        "check_health": {},
-        "client_certificates": {"erlmcp_tls_clients": ["watched"]},
-        "backup": archives,
-        "verify_backups": {"erlmcp_backup_verify_all": True},
-        "prune_backups": {},
-        "restore_drill": {},
-        "restore": archives,
-        "upgrade": NEW_RELEASE,
-        "restart": {},
-        "rollback": {},
-        "revert_config": {},
-        "roll": {},
+        "check_health": ONE,
+        "client_certificates": {**ONE, "erlmcp_tls_clients": ["watched"]},
+        "backup": {**ONE, **archives},
+        "verify_backups": {**ONE, "erlmcp_backup_verify_all": True},
+        "prune_backups": ONE,
+        "restore_drill": ONE,
+        "restore": {**ONE, **archives},
+        "upgrade": {**ONE, **NEW_RELEASE},
+        "restart": ONE,
+        "rollback": ONE,
+        "revert_config": ONE,
+        "roll": ONE,
         "rotate_cookie": {},
         "rotate_tls": {"erlmcp_tls_renew": "always"},
         "introduce_ca": {},
@@ -79,7 +81,7 @@ def runs(fetched):
         "join_cluster": {},
         "repair_partition": {},
         "scale": {"erlmcp_scale_connections": 200000},
-        "audit_security": {"erlmcp_hardening_accepted": ACCEPTED},
+        "audit_security": {**ONE, "erlmcp_hardening_accepted": ACCEPTED},
         "leave_cluster": {"erlmcp_cluster_leaving": LAST},
     }
 
@@ -192,7 +194,7 @@ def test_nothing_is_left_on_the_control_node(evidence):
 
 def test_archives_are_encrypted(evidence):
     archives = list(evidence["fetched"].rglob("*.age"))
-    assert len(archives) >= len(HOSTS)
+    assert archives
     assert all(path.read_bytes().startswith(b"age-encryption.org/") for path in archives)
     kept = "find /var/backups/erlmcp -name 'erlmcp-*.tar*' ! -name '*.json'"
     for address in HOSTS.values():
