@@ -63,11 +63,11 @@ def runs(fetched):
         "site": {"erlmcp_gather_facts": True},
         "check_health": ONE,
         "client_certificates": {**ONE, "erlmcp_tls_clients": ["watched"]},
-        "backup": {**ONE, **archives},
+        "backup": archives,
         "verify_backups": {**ONE, "erlmcp_backup_verify_all": True},
         "prune_backups": ONE,
         "restore_drill": ONE,
-        "restore": {**ONE, **archives},
+        "restore": archives,
         "upgrade": {**ONE, **NEW_RELEASE},
         "restart": ONE,
         "rollback": ONE,
@@ -194,7 +194,7 @@ def test_nothing_is_left_on_the_control_node(evidence):
 
 def test_archives_are_encrypted(evidence):
     archives = list(evidence["fetched"].rglob("*.age"))
-    assert archives
+    assert len(archives) >= len(HOSTS)
     assert all(path.read_bytes().startswith(b"age-encryption.org/") for path in archives)
     kept = "find /var/backups/erlmcp -name 'erlmcp-*.tar*' ! -name '*.json'"
     for address in HOSTS.values():
