@@ -175,6 +175,14 @@ def health(address, timeout=3):
         return None
 
 
+def wait_until_healthy(address, seconds=60):
+    """Wait for a node that was started without waiting for it."""
+    deadline = time.monotonic() + seconds
+    while (health(address) or {}).get("status") != "healthy":
+        assert time.monotonic() < deadline, ssh(address, "journalctl -u erlmcp -n 30 -o cat").stdout
+        time.sleep(0.5)
+
+
 def reachable(address, port, timeout=2):
     """Whether a TCP connection from this machine is accepted."""
     with closing(socket.socket()) as connection:

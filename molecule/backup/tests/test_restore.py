@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from backuplib import content, ops, pid, put
-from testlib import Hosts, Mcp, Watch, health, play, reachable, ssh
+from testlib import Hosts, Mcp, Watch, health, play, reachable, ssh, wait_until_healthy
 
 PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
 FIRST, SECOND = PAIR.values()
@@ -56,6 +56,7 @@ def test_a_config_that_does_not_serve_is_taken_back():
     ssh(SECOND, f"systemctl stop erlmcp && cp -p {config} /var/tmp && sed -i 's/mcp_port, 5005/mcp_port, 22/' {config}")
     archive = ops(SECOND, "backup", "--method", "cold")[1]["archive"]
     ssh(SECOND, f"cp -p /var/tmp/sys.config {config} && systemctl start erlmcp")
+    wait_until_healthy(SECOND)
     put(SECOND, 5)
     before, running = content(SECOND), ssh(SECOND, "readlink /etc/erlmcp/current").stdout
 

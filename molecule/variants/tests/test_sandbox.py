@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from testlib import Hosts, Mcp, health, play, ssh
+from testlib import Hosts, Mcp, play, ssh, wait_until_healthy
 
 DIRECTORY = Path(__file__).parents[1]
 BARE, BOOKWORM, TRIXIE = (Hosts(DIRECTORY, "erlmcp", name) for name in ("bare", "system_erlang", "trixie"))
@@ -131,13 +131,6 @@ def exposure(address, unit):
     )
     items = json.loads(ssh(address, f"systemd-analyze security --json=short {unit}.service").stdout)
     return round(float(overall[1]) * 10), {each["name"] for each in items if each["exposure"]}
-
-
-def wait_until_healthy(address):
-    deadline = time.monotonic() + 60
-    while (health(address) or {}).get("status") != "healthy":
-        assert time.monotonic() < deadline, ssh(address, "journalctl -u erlmcp -n 30 -o cat").stdout
-        time.sleep(0.5)
 
 
 @contextmanager
