@@ -91,12 +91,12 @@ bench-backup: releases ## Time of a backup and a restore of 1 GB, against restic
 	@python molecule/shared/bench_backup.py
 
 .PHONY: soak
-soak: releases ## The loops of the tests at full length: 1,000 damaged archives, 220 kills, ten nodes
-	for each in backup cluster partition upgrade; do \
-	  $(HOSTS) reset molecule/$$each/inventory/hosts.yml; \
-	  (cd molecule/$$each && ansible-playbook -i inventory converge.yml \
-	    && ERLMCP_OPS_SOAK=1 python -m pytest -v -s -p no:cacheprovider --rootdir . $$(case $$each in \
-	      backup) echo tests/test_loops.py ;; cluster) echo tests ;; *) echo -k killed tests ;; esac)); \
+soak: releases ## What takes long: 1,000 damaged archives, 220 kills, ten nodes
+	for each in backup/tests/test_loops.py cluster/tests partition/tests rolling/tests/test_rolling.py upgrade/tests; do \
+	  scenario=$${each%%/*}; \
+	  $(HOSTS) reset molecule/$$scenario/inventory/hosts.yml; \
+	  (cd molecule/$$scenario && ansible-playbook -i inventory converge.yml \
+	    && ERLMCP_OPS_SOAK=1 python -m pytest -v -s -p no:cacheprovider --rootdir . $${each#*/}); \
 	done
 
 .PHONY: clean

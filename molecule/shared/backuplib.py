@@ -64,7 +64,7 @@ class Writers(Threads):
     >>> assert not writers.failed and writers.stored > 100
     """
 
-    def __init__(self, address, clients=3, pause=0.02):
+    def __init__(self, address, clients=3, pause=0.1):
         """:param pause: seconds between two requests of a client; without any they take the processor from all."""
         self.address = address
         self.pause = pause

@@ -38,7 +38,7 @@ class McpLoad(Threads):
     The pause after each pair of calls leaves the processor to the nodes.
     """
 
-    def __init__(self, address, port=5005, clients=4, calls_per_session=20, pause_seconds=0.05, tls=None):
+    def __init__(self, address, port=5005, clients=4, calls_per_session=20, pause_seconds=0.2, tls=None):
         self.connect = functools.partial(Mcp, address, port, tls=tls)
         self.calls_per_session = calls_per_session
         self.pause_seconds = pause_seconds
@@ -101,7 +101,7 @@ class HttpLoad:
     ``not_2xx`` counts answers that are no success, ``socket_errors`` requests that got no answer.
     """
 
-    def __init__(self, address, port=8080, path="/health", connections=4, pause_seconds=0.05):
+    def __init__(self, address, port=8080, path="/health", connections=4, pause_seconds=0.2):
         self.url = f"http://{address}:{port}{path}"
         self.connections = connections
         self.pause_seconds = pause_seconds

@@ -258,7 +258,7 @@ class Watch(Threads):
     >>> watch.most_down_together()
     """
 
-    def __init__(self, hosts, interval=0.05):
+    def __init__(self, hosts, interval=0.1):
         self.hosts = hosts
         self.interval = interval
         self.samples = {name: [] for name in hosts}

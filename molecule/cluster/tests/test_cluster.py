@@ -12,12 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from backuplib import Writers, content, only_in_soak, pid, put
+from backuplib import SOAK, Writers, content, only_in_soak, pid, put
 from testlib import Hosts, health, kill_after, play, ssh, start
 
 SCENARIO = Path(__file__).parents[1]
 ALL = Hosts(SCENARIO, "spare")
 N1, N2, N3, N4, N5 = list(ALL)[:5]
+GROWN = (N1, N2, N3, N4, N5) if SOAK else (N1, N2, N3, N4)
 TABLES = ("erlmcp_item", "erlmcp_session")
 
 
@@ -64,16 +65,16 @@ def site(hosts, variables=None, options=()):
     return done
 
 
-def test_it_grows_from_one_to_five_and_nobody_is_restarted(cluster):
-    sizes = [(N1,), (N1, N2), (N1, N2, N3, N4, N5)]
+def test_it_grows_and_nobody_is_restarted(cluster):
+    sizes = [(N1,), (N1, N2), GROWN] if SOAK else [(N1,), GROWN]
     put(ALL[N1], 40)
     rows = (1, 40)
     for before, after in pairwise(sizes):
         hosts = cluster(*after)
         pids = {name: pid(ALL[name]) for name in before}
         # One prediction is enough: of the step in which most has to be told apart.
-        shown = site(hosts, options=["--check", "--diff"]) if len(after) == 5 else None
-        with Writers(ALL[N1], clients=1, pause=0.05) as writers:
+        shown = site(hosts, options=["--check", "--diff"]) if after == GROWN else None
+        with Writers(ALL[N1], clients=1) as writers:
             done = site(hosts)
         assert shown is None or done.changed == shown.changed
         assert not writers.failed
@@ -89,10 +90,10 @@ def test_it_grows_from_one_to_five_and_nobody_is_restarted(cluster):
 
 
 def test_it_shrinks_to_two_and_those_are_not_restarted(cluster):
-    hosts = cluster(N1, N2, N3, N4, N5)
+    hosts = cluster(*GROWN)
     rows = content(ALL[N1])[:2]
     pids = {name: pid(ALL[name]) for name in (N1, N2)}
-    leaving = {"erlmcp_cluster_leaving": f"{N4},{N5}"}
+    leaving = {"erlmcp_cluster_leaving": ",".join(GROWN[3:])}
     shown = play("erlmcp.ops.leave_cluster", hosts, leaving, ["--check"])
     assert shown.rc == 0, shown.messages
     assert set(names_in(evaluate(ALL[N1], "mnesia:system_info(db_nodes)."))) == set(hosts)
@@ -149,6 +150,7 @@ def test_a_run_killed_while_a_node_is_admitted_again_is_finished_by_the_next(clu
     assert ssh(ALL[N3], "ls -d /var/lib/erlmcp.removed-*").stdout.count("removed") == 1
 
 
+@only_in_soak
 def test_a_lost_host_is_replaced_by_one_of_the_same_name(cluster, rebuild):
     hosts = cluster(N1, N2, N3)
     rows = content(ALL[N1])[:2]
@@ -247,7 +249,7 @@ def deaf():
         ssh(address, f"iptables -D {rule}", check=False)
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", [pytest.param(True, marks=only_in_soak), False])
 def test_a_new_node_that_cannot_reach_every_member_does_not_part_them(cluster, deaf, running):
     sixth = list(ALL)[5]
     hosts = cluster(N1, N2, N3, N5)

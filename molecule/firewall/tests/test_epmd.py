@@ -38,14 +38,13 @@ def test_without_epmd_the_nodes_find_each_other_during_the_roll_and_after():
     one, other = HOSTS.values()
     try:
         without = {"erlmcp_epmd_enabled": False}
-        predicted, done = play("erlmcp.ops.site", HOSTS, without, ["--check"]), play("erlmcp.ops.site", HOSTS, without)
-        assert (predicted.rc, done.rc) == (0, 0), predicted.messages + done.messages
-        assert predicted.changed == done.changed
+        done = play("erlmcp.ops.site", HOSTS, without)
+        assert done.rc == 0, done.messages
         assert (listening(one), listening(other)) == (set(), set())
         assert peers(one) == f"['erlmcp@{list(HOSTS)[1]}']"
         assert peers(other) == f"['erlmcp@{list(HOSTS)[0]}']"
         assert "erlmcp@" in ssh(one, "erlmcp rpc erlang node").stdout
-        assert play("erlmcp.ops.site", HOSTS, without).changed == set()
+        assert play("erlmcp.ops.site", HOSTS, without, ["--check"]).changed == set()
     finally:
         # Started one by one, a node that asks epmd does not find those that still do without it.
         for address in HOSTS.values():

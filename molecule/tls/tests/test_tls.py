@@ -256,7 +256,7 @@ class HealthLoad(Threads):
         super().__init__(self._ask_on, [()])
 
     def _ask_on(self):
-        while not self.stopped.wait(0.05):
+        while not self.stopped.wait(0.2):
             try:
                 assert health(BALANCER, context()) == "healthy"
                 self.answers += 1
@@ -269,7 +269,7 @@ def _under_load(shown):
     """Function that runs a playbook while clients are served, none of whom may notice; keeps what it printed."""
 
     def run(name, **variables):
-        with McpLoad(BALANCER, calls_per_session=4, pause_seconds=0.1, tls=context) as mcp, HealthLoad() as http:
+        with McpLoad(BALANCER, calls_per_session=4, tls=context) as mcp, HealthLoad() as http:
             done = play(f"erlmcp.ops.{name}", HOSTS, {"erlmcp_tls_clients": ["test"], **variables}, ["-vvv", "--diff"])
         assert done.rc == 0, done.messages
         shown[name] = done.output

@@ -134,9 +134,9 @@ def exposure(address, unit):
 
 
 @contextmanager
-def provisioned(variables):
-    """Provision the filtered clusters with ``variables``, and as they were in the end."""
-    limit = ["--limit", "system_erlang,trixie"]
+def provisioned(variables, groups="system_erlang,trixie"):
+    """Provision filtered clusters with ``variables``, and as they were in the end."""
+    limit = ["--limit", groups]
     try:
         done = play("erlmcp.ops.site", BARE, variables, limit)
         assert done.rc == 0, done.messages
@@ -303,8 +303,8 @@ def test_a_crash_leaves_its_dump_and_mnesia_its_rows(address):
 
 
 def test_schedulers_are_bound_when_that_is_asked_for():
-    with provisioned({"erlmcp_node_vm_args": {"+sbt": "db"}}):
-        for address in FILTERED.values():
+    with provisioned({"erlmcp_node_vm_args": {"+sbt": "db"}}, "system_erlang"):
+        for address in BOOKWORM.values():
             assert "unbound" not in evaluate(address, "erlang:system_info(scheduler_bindings).")
             assert exposure(address, "erlmcp")[0] == 11
 
