@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from backuplib import Writers, content, pid
-from testlib import CACHE, Hosts, health, kill_after, play, ssh, start
+from testlib import CACHE, Hosts, health, kill_after, play, ssh, start, wait_until_healthy
 
 HOSTS = Hosts(Path(__file__).parents[1])
 FIRST, *OTHERS = HOSTS
@@ -173,6 +173,8 @@ def test_a_stopped_node_is_not_left_behind():
         assert f"erlmcp@{LAST} is not healthy" in done.messages
         assert (on_nodes(), kept()) == (before, old)
         assert not NEXT_FILE.exists()
+    ssh(HOSTS[LAST], "systemctl start erlmcp")
+    wait_until_healthy(HOSTS[LAST])
 
 
 def test_a_host_that_is_limited_away_or_unreachable_is_not_left_behind(tmp_path):
