@@ -39,7 +39,7 @@ def one(group="n1.backup.test", **options):
 def test_a_hot_backup_misses_nothing_and_disturbs_nobody():
     before = put(FIRST, 500)
     known = content(FIRST)
-    with Writers(FIRST) as writers:
+    with Writers(FIRST, pause=0.02) as writers:
         done = one()
     assert done.rc == 0, done.messages
     assert not writers.failed
