@@ -66,7 +66,7 @@ lint: setup ## yamllint, ansible-lint (production), ruff, shellcheck, changelog
 
 .PHONY: unit
 unit: releases ## Unit tests
-	cd $(OPS) && PYTHONPATH=$(COLLECTIONS) python -m pytest -q -p no:cacheprovider tests/unit
+	cd $(OPS) && PYTHONPATH=$(COLLECTIONS) python -m pytest -q -p no:cacheprovider --numprocesses 2 --dist loadfile tests/unit
 
 .PHONY: sanity
 sanity: setup ## ansible-test sanity
@@ -92,7 +92,8 @@ bench-backup: releases ## Time of a backup and a restore of 1 GB, against restic
 
 .PHONY: soak
 soak: releases ## What takes long: 1,000 damaged archives, 220 kills, ten nodes
-	for each in backup/tests/test_loops.py cluster/tests partition/tests rolling/tests/test_rolling.py upgrade/tests; do \
+	for each in backup/tests/test_loops.py cluster/tests partition/tests rolling/tests/test_rolling.py \
+      tls/tests upgrade/tests; do \
 	  scenario=$${each%%/*}; \
 	  $(HOSTS) reset molecule/$$scenario/inventory/hosts.yml; \
 	  (cd molecule/$$scenario && ansible-playbook -i inventory converge.yml \
