@@ -20,7 +20,7 @@ options:
 
 EXAMPLES = r"""
 - name: Restart what has to be restarted
-  hosts: "{{ erlmcp_hosts | default('erlmcp') | erlmcp.ops.host_pattern }}"
+  hosts: "{{ (erlmcp_hosts if erlmcp_hosts is defined else 'erlmcp') | erlmcp.ops.host_pattern }}"
   # -e erlmcp_hosts=node1.example.com,node2.example.com
 """
 

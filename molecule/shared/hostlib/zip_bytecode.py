@@ -22,7 +22,8 @@ def load_or_compile(path, source):
         with open(kept, "rb") as file:
             return marshal.load(file)
     except OSError:
-        code = compile_source(path, source)
+        pass
+    code = compile_source(path, source)
     try:
         with open(f"{kept}.{os.getpid()}", "wb") as file:
             marshal.dump(code, file)

@@ -45,8 +45,7 @@ PLACES = {
     "new cookie": "/etc/erlmcp/home/.erlang.cookie.*",
     **{f"{age}key of {name}": "/etc/erlmcp/certs/sets/[^/]+/(key|both).pem" for name in ALL for age in ("", "new ")},
 }
-# What `make test` runs, beside the playbooks of test_tls.py, whose output is searched here too: what writes most secrets.
-# `make soak` runs all.
+# What writes most secrets. `make test` runs these, and searches what test_tls.py has run too; `make soak` runs all.
 SHORT = ("site", "client_certificates", "backup", "rotate_cookie")
 QUICK = {"erlmcp_load_balancer_drain_seconds": 2, "erlmcp_cluster_drain_timeout_seconds": 2}
 
