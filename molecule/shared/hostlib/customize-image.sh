@@ -73,7 +73,7 @@ configure_python() {
     cp "$(dirname "$0")/zip_bytecode.py" "$root/usr/lib/python3/dist-packages/"
     echo 'import zip_bytecode' >"$root/usr/lib/python3/dist-packages/zip_bytecode.pth"
     mkdir -m 700 "$root/var/cache/test-bytecode"
-    chroot "$root" python3 -c 'import zip_bytecode'
+    chroot "$root" python3 -m py_compile /usr/lib/python3/dist-packages/zip_bytecode.py
 }
 
 configure_names() {
