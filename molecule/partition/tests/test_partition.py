@@ -217,14 +217,15 @@ def test_a_partition_is_seen_from_both_sides_and_repaired():
 
 
 # The smaller side is kept, so that two nodes are stopped together and started one after the other.
+@only_in_soak
 @pytest.mark.parametrize(
     ("marker", "times"),
     [
-        pytest.param("Stop the node whose rows are not kept", 1, marks=only_in_soak),
-        pytest.param("PLAY [Back up what they had at their stop]", 1, marks=only_in_soak),
+        ("Stop the node whose rows are not kept", 1),
+        ("PLAY [Back up what they had at their stop]", 1),
         # Printed once for each node.
         ("PLAY [Start them with the rows that are kept]", 2),
-        pytest.param("Clear the master nodes", 1, marks=only_in_soak),
+        ("Clear the master nodes", 1),
     ],
 )
 def test_a_repair_that_was_killed_is_finished_by_the_next(marker, times):

@@ -46,7 +46,7 @@ PLACES = {
     **{f"{age}key of {name}": "/etc/erlmcp/certs/sets/[^/]+/(key|both).pem" for name in ALL for age in ("", "new ")},
 }
 # What writes most secrets. `make test` runs these, and searches what test_tls.py has run too; `make soak` runs all.
-SHORT = ("site", "client_certificates", "backup", "rotate_cookie")
+SHORT = ("site", "client_certificates", "backup")
 QUICK = {"erlmcp_load_balancer_drain_seconds": 2, "erlmcp_cluster_drain_timeout_seconds": 2}
 
 
