@@ -249,7 +249,8 @@ def deaf():
         ssh(address, f"iptables -D {rule}", check=False)
 
 
-@pytest.mark.parametrize("running", [pytest.param(True, marks=only_in_soak), False])
+@only_in_soak
+@pytest.mark.parametrize("running", [True, False])
 def test_a_new_node_that_cannot_reach_every_member_does_not_part_them(cluster, deaf, running):
     sixth = list(ALL)[5]
     hosts = cluster(N1, N2, N3, N5)

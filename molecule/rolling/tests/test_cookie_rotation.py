@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from backuplib import Writers, content, pid
+from backuplib import Writers, content, only_in_soak, pid
 from testlib import CACHE, Hosts, health, kill_after, play, ssh, start, wait_until_healthy
 
 HOSTS = Hosts(Path(__file__).parents[1])
@@ -125,6 +125,7 @@ def test_check_mode_changes_nothing_and_predicts_what_changes():
     assert back.rc == 0, back.messages
 
 
+@only_in_soak
 @pytest.mark.usefixtures("writers")
 def test_a_run_killed_between_two_nodes_is_finished_by_the_next():
     old = kept()
@@ -143,6 +144,7 @@ def test_a_run_killed_between_two_nodes_is_finished_by_the_next():
     assert kept() == new
 
 
+@only_in_soak
 @pytest.mark.usefixtures("writers")
 def test_a_run_killed_between_the_node_and_its_file_is_finished_by_the_next():
     """By hand as the module does it, up to where the node has the new cookie and its file has the old one."""

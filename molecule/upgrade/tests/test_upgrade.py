@@ -163,6 +163,7 @@ def test_a_degraded_cluster_is_not_upgraded_unless_that_is_wanted(new):
         wait_until_healthy(HOSTS[THIRD])
 
 
+@only_in_soak
 def test_the_balancer_learns_who_leaves_and_who_joins(old):
     with load():
         left = play("erlmcp.ops.leave_cluster", HOSTS, {**SESSION_SECONDS, "erlmcp_cluster_leaving": THIRD})
