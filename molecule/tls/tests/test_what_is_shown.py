@@ -38,11 +38,11 @@ ACCEPTED = [
     {"check": check, "reason": "not in this scenario"}
     for check in ("audit_rules", "audit_active", "updates_automatic", "updates_lists", "updates_pending")
 ]
-# Where a secret lies on a host; in no other file.
+# Where a secret lies on a host; in no other file. Once there is a new cookie, the old one lies nowhere.
 PLACES = {
     "token": "/etc/erlmcp/sets/[^/]+/sys.config",
     "password": "/etc/erlmcp/sets/[^/]+/env.sh",
-    "new cookie": "/etc/erlmcp/home/.erlang.cookie.*",
+    "new cookie" if SOAK else "cookie": "/etc/erlmcp/home/.erlang.cookie.*",
     **{f"{age}key of {name}": "/etc/erlmcp/certs/sets/[^/]+/(key|both).pem" for name in ALL for age in ("", "new ")},
 }
 # What writes most secrets. `make test` has these, two that are refused and those of test_tls.py; `make soak` has all.
