@@ -11,8 +11,8 @@ version_added: 0.1.0
 author: erlmcp.ops contributors (@erlmcp)
 description:
   - Renders files in C(templates/), as P(ansible.builtin.template#lookup) does, for modules that take text.
-  - The lookup of ansible-core copies all variables of the host, deeply, for every file. For the nine files of a node
-    that was a sixth of the processor time of a run of C(site).
+  - The lookup of ansible-core copies all variables of the host, deeply, for every file. That was a sixth of the
+    control node's user time in a second run of C(site) for three hosts (C(time ansible-playbook), 16.7 and 14.1 s).
 options:
   _terms:
     description: The files.
