@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 
-from ansible.errors import AnsibleError
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.actions import hash_archive, read_archive
@@ -19,6 +17,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._release.plan import (
     check_machine,
     plan_present,
 )
+from ansible_collections.erlmcp.ops.plugins.plugin_utils.archives import find_archive, is_here
 
 
 class ActionModule(ActionBase):
@@ -27,8 +26,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         args = dict(self._task.args)
-        remote = boolean(args.get("remote_src", False), strict=False)
-        if remote or not args.get("src") or args.get("state", "present") != "present":
+        if not is_here(args):
             return self._call(args, task_vars)
         try:
             return self._from_control_node(args, task_vars)
@@ -36,7 +34,7 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error), "failure": error.as_dict()}
 
     def _from_control_node(self, args, task_vars):
-        path = self._find(args.pop("src"))
+        path = find_archive(self, args.pop("src"))
         sha256 = hash_archive(path, args.pop("checksum", None))
         answer = self._call({**args, "archive_sha256": sha256}, task_vars)
         if not answer.get("needs_archive"):
@@ -50,14 +48,6 @@ class ActionModule(ActionBase):
             return {**plan.result(params["install_dir"]), "warnings": warnings}
         sent = {"src": self._send(path), "remote_src": True, "checksum": f"sha256:{sha256}"}
         return self._call({**args, **sent}, task_vars)
-
-    def _find(self, src):
-        try:
-            return self._find_needle("files", src)
-        except AnsibleError as error:
-            raise OpsError(
-                f"src: there is no archive {src} on the control node: build it, or correct the path", kind="archive"
-            ) from error
 
     def _send(self, path):
         if self._connection._shell.tmpdir is None:

@@ -123,28 +123,14 @@ rules:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._audit.audit import audit_rules
+from ansible_collections.erlmcp.ops.plugins.module_utils._audit.spec import AUDIT_RULES_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
 
 
 def main():
     module = AnsibleModule(
-        argument_spec={
-            "rules": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "key": {"type": "str", "required": True, "no_log": False},
-                    "path": {"type": "path", "required": True},
-                    "kind": {"type": "str", "choices": ["directory", "file"], "default": "directory"},
-                    "permissions": {"type": "str", "default": "wa"},
-                    "filters": {"type": "list", "elements": "str", "default": []},
-                    "enabled": {"type": "bool", "default": True},
-                },
-            },
-            "enabled": {"type": "bool", "default": True},
-        },
+        argument_spec=AUDIT_RULES_SPEC,
         supports_check_mode=True,
     )
     run(module, lambda module: audit_rules(module, Runner()))

@@ -148,25 +148,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
 from ansible_collections.erlmcp.ops.plugins.module_utils._tls.certificate import certificate
+from ansible_collections.erlmcp.ops.plugins.module_utils._tls.spec import CERTIFICATE_SPEC
 
 
 def main():
     module = AnsibleModule(
-        argument_spec={
-            "dir": {"type": "path", "default": "/etc/erlmcp/certs"},
-            "credentials_dir": {"type": "path"},
-            "group": {"type": "str", "default": "root"},
-            "authorities": {"type": "list", "elements": "str", "required": True},
-            "issuer": {"type": "str"},
-            "names": {"type": "list", "elements": "str", "required": True},
-            "common_name": {"type": "str"},
-            "certificate": {"type": "str"},
-            "private_key": {"type": "str", "no_log": True},
-            "renew": {"type": "str", "choices": ["unusable", "due", "always"], "default": "unusable"},
-            "renew_days": {"type": "int", "default": 30},
-            "node": {"type": "dict"},
-            "ports": {"type": "list", "elements": "int", "default": []},
-        },
+        argument_spec=CERTIFICATE_SPEC,
         supports_check_mode=True,
     )
     run(module, lambda module: certificate(module, Runner()))

@@ -148,26 +148,14 @@ diff:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._config.config import config
 from ansible_collections.erlmcp.ops.plugins.module_utils._config.revert import revert
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.spec import CONFIG_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
-from ansible_collections.erlmcp.ops.plugins.module_utils._core.node_spec import NODE_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
 
 
 def main():
     module = AnsibleModule(
-        argument_spec={
-            **NODE_SPEC,
-            "sys_config": {"type": "str"},
-            "vm_args": {"type": "str"},
-            "env_sh": {"type": "str"},
-            "state": {"type": "str", "choices": ["present", "reverted"], "default": "present"},
-            "group": {"type": "str", "default": "erlmcp"},
-            "keep": {"type": "int", "default": 5},
-            "readmit": {"type": "bool", "default": False},
-            "left_out": {"type": "list", "elements": "str", "default": []},
-            "own_addresses": {"type": "list", "elements": "str", "default": []},
-            "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
-        },
+        argument_spec=CONFIG_SPEC,
         required_if=[("state", "present", ["sys_config", "vm_args", "env_sh"])],
         supports_check_mode=True,
     )

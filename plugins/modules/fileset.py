@@ -144,34 +144,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
 from ansible_collections.erlmcp.ops.plugins.module_utils._fileset.fileset import fileset
+from ansible_collections.erlmcp.ops.plugins.module_utils._fileset.spec import FILESET_SPEC
 
 
 def main():
     module = AnsibleModule(
-        argument_spec={
-            "entries": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "path": {"type": "path", "required": True},
-                    "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
-                    "content": {"type": "str"},
-                    "content_base64": {"type": "str"},
-                    "runtime_path": {"type": "path"},
-                    "secret": {"type": "str", "no_log": True},
-                    "target": {"type": "str"},
-                    "owner": {"type": "str", "default": "root"},
-                    "group": {"type": "str", "default": "root"},
-                    "mode": {"type": "str", "default": "0644"},
-                    "refuse_change": {"type": "str"},
-                },
-                "mutually_exclusive": [["content", "content_base64", "secret"]],
-            },
-            "started": {"type": "list", "elements": "str", "default": []},
-            "stopped": {"type": "list", "elements": "str", "default": []},
-            "programs": {"type": "list", "elements": "str", "default": []},
-        },
+        argument_spec=FILESET_SPEC,
         supports_check_mode=True,
     )
     run(module, lambda module: fileset(module, Runner()))

@@ -153,27 +153,13 @@ ssh_opened:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
-from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.firewall import BACKENDS, firewall
+from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.firewall import firewall
+from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.spec import FIREWALL_SPEC
 
 
 def main():
     module = AnsibleModule(
-        argument_spec={
-            "rules": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "port": {"type": "str", "required": True},
-                    "protocol": {"type": "str", "choices": ["tcp", "udp"], "default": "tcp"},
-                    "sources": {"type": "list", "elements": "str", "default": ["any"]},
-                    "enabled": {"type": "bool", "default": True},
-                },
-            },
-            "enabled": {"type": "bool", "default": True},
-            "backend": {"type": "str", "choices": ["auto", *BACKENDS], "default": "auto"},
-        },
+        argument_spec=FIREWALL_SPEC,
         supports_check_mode=True,
     )
     run(module, lambda module: firewall(module, Runner()))

@@ -144,24 +144,14 @@ peers_outdated:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
-from ansible_collections.erlmcp.ops.plugins.module_utils._core.node_spec import NODE_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
-from ansible_collections.erlmcp.ops.plugins.module_utils._node.health import HEALTH_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import node_info
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.spec import NODE_INFO_SPEC
 
 
 def main():
     module = AnsibleModule(
-        argument_spec={
-            **NODE_SPEC,
-            **HEALTH_SPEC,
-            "expect_members": {"type": "list", "elements": "str", "default": []},
-            "expect_shared_tables": {"type": "bool", "default": False},
-            "wait_seconds": {"type": "int", "default": 0},
-            "assert_healthy": {"type": "bool", "default": False},
-            "predicted_next": {"type": "dict", "default": {}},
-            "connections_function": {"type": "str"},
-        },
+        argument_spec=NODE_INFO_SPEC,
         supports_check_mode=True,
     )
     run(module, lambda module: node_info(module, Runner()))

@@ -161,22 +161,12 @@ failure:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.actions import release
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.spec import RELEASE_SPEC
 
 
 def main():
     module = AnsibleModule(
-        argument_spec={
-            "src": {"type": "path"},
-            "remote_src": {"type": "bool", "default": False},
-            "checksum": {"type": "str"},
-            "version": {"type": "str"},
-            "install_dir": {"type": "path", "default": "/opt/erlmcp"},
-            "release_name": {"type": "str", "default": "erlmcp"},
-            "stage": {"type": "bool", "default": True},
-            "keep": {"type": "int", "default": 3},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "archive_sha256": {"type": "str"},
-        },
+        argument_spec=RELEASE_SPEC,
         required_if=[
             ("state", "present", ("src", "version", "archive_sha256"), True),
             ("state", "absent", ("version",)),

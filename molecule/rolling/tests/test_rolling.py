@@ -73,7 +73,7 @@ def test_a_run_killed_before_the_restart_is_finished_by_the_next():
     change = {"erlmcp_node_log_level": "warning"}
     before, level = pids(), log_level(FIRST)
     with Watch(HOSTS) as watch:
-        kill_after(start("erlmcp.ops.site", HOSTS, change), "Ask the node whether what runs")
+        kill_after(start("erlmcp.ops.site", HOSTS, change), "Sort the node into the roll")
         assert pids() == before
         assert {log_level(name) for name in HOSTS} == {level}
         done = play("erlmcp.ops.site", HOSTS, change)

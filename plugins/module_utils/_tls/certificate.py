@@ -37,7 +37,14 @@ _READ_AGAIN = (
 
 def certificate(module, runner):
     """Bring the certificate of this host to what is wanted; return the module's result."""
-    return Keeper(module.params, runner, module.check_mode).run()
+    result = Keeper(module.params, runner, module.check_mode).run()
+    due = result["due"]
+    if due and result["not_after"] and not is_renewed(due, module.params["renew"]):
+        module.warn(
+            f"the certificate in {module.params['dir']}, which ends {result['not_after']}, is due ({', '.join(due)}): "
+            "run the playbook rotate_tls"
+        )
+    return result
 
 
 class Keeper:

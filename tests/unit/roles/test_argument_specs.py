@@ -21,16 +21,22 @@ def load(path):
     return yaml.safe_load(path.read_text()) or {}
 
 
+def options_of(role):
+    return load(role / "meta" / "argument_specs.yml")["argument_specs"][
+        "contract" if role.name == "erlmcp" else "main"
+    ]["options"]
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_every_default_stands_in_the_specs_and_the_other_way_round(role):
     defaults = load(role / "defaults" / "main.yml")
-    options = load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    options = options_of(role)
     assert {name: option.get("default") for name, option in options.items()} == defaults
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_every_option_is_described_and_of_the_type_it_says(role):
-    options = load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    options = options_of(role)
     for name, option in options.items():
         assert name.startswith("erlmcp_" if role.name == "erlmcp" else f"{role.name}_"), name
         assert option["description"], name

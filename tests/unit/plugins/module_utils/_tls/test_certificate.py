@@ -9,10 +9,11 @@ from __future__ import annotations
 import grp
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
-from ansible_collections.erlmcp.ops.plugins.module_utils._tls.certificate import FILES, Keeper
+from ansible_collections.erlmcp.ops.plugins.module_utils._tls.certificate import FILES, certificate
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.fake_creds import FakeCreds
 
 NAMES = ["node1.example.com", "192.0.2.1"]
@@ -62,7 +63,7 @@ def _memory(tmp_path):
 
 
 @pytest.fixture(name="ask")
-def _ask(tmp_path, ours, runner):
+def _ask(tmp_path, ours, runner, warnings):
     def ask(check=False, **options):
         params = {
             "dir": str(tmp_path / "certs"),
@@ -80,9 +81,14 @@ def _ask(tmp_path, ours, runner):
             "credentials_dir": None,
             **options,
         }
-        return Keeper(params, runner, check).run()
+        return certificate(SimpleNamespace(params=params, check_mode=check, warn=warnings.append), runner)
 
     return ask
+
+
+@pytest.fixture(name="warnings")
+def _warnings():
+    return []
 
 
 def files(tmp_path):
@@ -268,3 +274,13 @@ def test_keys_that_the_hosts_key_does_not_open(ask, ours, runner, tmp_path, memo
     assert asked["due"] == ["missing"]
     assert ask(certificate=ours.sign(asked["request"]), **encrypted)["due"] == []
     assert not ask(**encrypted)["changed"]
+
+
+def test_what_is_due_and_is_not_renewed_is_warned_of(ask, ours, warnings):
+    ask(certificate=ours.sign(ask()["request"], days=9), renew_days=5)
+    assert warnings == []
+    ends = ask()["not_after"]
+    assert len(warnings) == 1
+    assert f"ends {ends}, is due (expires): run the playbook rotate_tls" in warnings[0]
+    ask(renew="due")
+    assert len(warnings) == 1

@@ -1,0 +1,23 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of module ``config``, which documents them, for it and for module ``site_info``."""
+
+from __future__ import annotations
+
+from .._core.node_spec import NODE_SPEC
+
+CONFIG_SPEC = {
+    **NODE_SPEC,
+    "sys_config": {"type": "str"},
+    "vm_args": {"type": "str"},
+    "env_sh": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "reverted"], "default": "present"},
+    "group": {"type": "str", "default": "erlmcp"},
+    "keep": {"type": "int", "default": 5},
+    "readmit": {"type": "bool", "default": False},
+    "left_out": {"type": "list", "elements": "str", "default": []},
+    "own_addresses": {"type": "list", "elements": "str", "default": []},
+    "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
+}
