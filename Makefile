@@ -12,10 +12,14 @@ COLLECTIONS := $(ERLMCP_OPS_CACHE)/collections/$(call key,$(CURDIR),/dev/null)
 OPS := $(COLLECTIONS)/ansible_collections/erlmcp/ops
 FAILURES := $(ERLMCP_OPS_CACHE)/failures
 TIMES := $(ERLMCP_OPS_CACHE)/times
+PARTS := $(ERLMCP_OPS_CACHE)/parts
 HOSTS := $(VENV)/bin/python molecule/shared/hosts.py
 # The longest first: one that is left for the end has a processor idle beside it.
-LONG := cluster upgrade tls variants
+LONG := tls cluster upgrade partition rolling
 SCENARIOS := $(LONG) $(filter-out $(LONG),$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
+
+# Runs a command, and notes how long it took.
+timed = $(CURDIR)/tests/timed.sh $(PARTS) $(1)
 
 export PATH := $(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
@@ -60,26 +64,28 @@ demo: releases ## Boot three hosts, provision them, show what is running
 
 .PHONY: test
 test: ## Lint, unit tests, sanity tests, and every molecule scenario
+	@rm -f $(PARTS)
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint unit sanity
 	@$(MAKE) --no-print-directory scenarios
+	@echo 'How long each part took, some of them side by side:'; sort -rn $(PARTS)
 
 .PHONY: lint
 lint: setup ## yamllint, ansible-lint (production), ruff, shellcheck, changelog
-	@tests/lint.sh
+	@$(call timed,lint) tests/lint.sh
 
 .PHONY: unit
 unit: releases ## Unit tests
-	cd $(OPS) && PYTHONPATH=$(COLLECTIONS) python -m pytest -q -p no:cacheprovider --numprocesses 2 --dist loadfile tests/unit
+	cd $(OPS) && PYTHONPATH=$(COLLECTIONS) $(call timed,unit) python -m pytest -q -p no:cacheprovider --numprocesses 2 --dist loadfile tests/unit
 
 .PHONY: sanity
 sanity: setup ## ansible-test sanity
-	@tests/sanity.sh
+	@$(call timed,sanity) tests/sanity.sh
 
 .PHONY: scenarios
 scenarios: releases ## All molecule scenarios; one alone: make scenario-default
 	@rm -rf $(FAILURES) $(TIMES)
 	PYTEST_ADDOPTS="-p testreport" molecule test $(SCENARIOS:%=-s %) --workers 2 --continue-on-failure --report \
-	  || { cat $(FAILURES)/*; exit 1; }
+	  || { cat $(FAILURES)/*.txt; exit 1; }
 	@echo 'The slowest of the tests:'; sort -rn $(TIMES) | head -n 20
 
 scenario-%: releases

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from hostlib.images import SUITES, builder_image, ensure_image, host_image
 from hostlib.inventory import read_inventories, recorded_host, recorded_hosts, wanted_hosts
-from hostlib.lifecycle import bring_up, forget, in_parallel, system_state, take_down
+from hostlib.lifecycle import begin, bring_up, forget, in_parallel, inside, restore, save, system_state, take_down
 from hostlib.machine import KEY, PARTS, HostsError, check_machine, ensure_key, exclusive, private, say
 from hostlib.processes import POWER_OFF_SIGNAL, leader, stop
+from hostlib.snapshots import Snapshot
 
 
 def command_up(options: argparse.Namespace) -> None:
@@ -40,6 +41,30 @@ def command_reset(options: argparse.Namespace) -> None:
         bring_up(hosts, lock)
 
 
+def command_begin(options: argparse.Namespace) -> None:
+    with exclusive() as lock:
+        begin(wanted_snapshot(options), lock)
+
+
+def command_save(options: argparse.Namespace) -> None:
+    """Not of hosts that were made of something else before, or come from a snapshot."""
+    with exclusive() as lock:
+        snapshot = wanted_snapshot(options)
+        if snapshot.is_due():
+            save(snapshot, lock)
+            print("saved")
+
+
+def command_restore(options: argparse.Namespace) -> None:
+    with exclusive() as lock:
+        snapshot = wanted_snapshot(options)
+        restore(snapshot, snapshot.hosts, lock)
+
+
+def wanted_snapshot(options: argparse.Namespace) -> Snapshot:
+    return Snapshot(Path(options.inventory), wanted_hosts([options.inventory], options.suite))
+
+
 def command_down(options: argparse.Namespace) -> None:
     with exclusive():
         hosts = recorded_hosts()
@@ -53,6 +78,14 @@ def command_list(_options: argparse.Namespace) -> None:
     for host in recorded_hosts():
         columns = f"{host.name:32} {host.address:15} {host.suite:9} {system_state(host.name):10}"
         print(columns, leader(host.name) or "-")
+
+
+def command_journal(options: argparse.Namespace) -> None:
+    """Not exclusive: a test that failed asks, while another scenario makes its hosts."""
+    pid = leader(options.name)
+    if pid is None:
+        raise HostsError(f"{options.name} is off: its console is {recorded_host(options.name).console}")
+    print(inside(pid, "journalctl", "--no-pager", "--output=short-precise"), end="")
 
 
 def command_power(options: argparse.Namespace) -> None:
@@ -105,14 +138,27 @@ def parse_arguments() -> argparse.Namespace:
     reset = add(command_reset, "give hosts a fresh disk and boot them")
     reset.add_argument("--limit", metavar="NAME,...", help="only these hosts")
     for command in (up, reset):
-        command.add_argument("--suite", choices=SUITES, default=os.environ.get("ERLMCP_TEST_SUITE"))
         command.add_argument("inventory", nargs="+", metavar="INVENTORY")
+    kept = [
+        add(
+            command_begin,
+            "give the hosts of this inventory what was saved of the same, else fresh disks",
+        ),
+        add(command_save, "keep what the hosts of this inventory have, if they were provisioned from fresh disks"),
+        add(command_restore, "give the hosts of this inventory again what was saved"),
+    ]
+    for command in kept:
+        command.add_argument("inventory", metavar="INVENTORY")
+    for command in (up, reset, *kept):
+        command.add_argument("--suite", choices=SUITES, default=os.environ.get("ERLMCP_TEST_SUITE"))
     down = add(command_down, "stop and delete hosts: all, or those of these inventories")
     down.add_argument("inventory", nargs="*", metavar="INVENTORY")
     add(command_list, "show name, address, suite, state and first process of each host")
     power = add(command_power, "shut a host down (off), cut its power (kill), or boot it again (on)")
     power.add_argument("state", choices=("off", "on", "kill"))
     power.add_argument("name", metavar="NAME")
+    journal = add(command_journal, "print the journal of a host")
+    journal.add_argument("name", metavar="NAME")
     image = add(command_image, "build the image of a suite unless it is there; print its path")
     image.add_argument("suite", choices=SUITES)
     builder = add(command_builder, "run a command in a root with rebar3 and Erlang, without network")

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -35,6 +36,14 @@ class Hosts(dict):
         for name in groups or ("erlmcp",):
             group = group["children"][name]
         super().__init__({name: variables["ansible_host"] for name, variables in group["hosts"].items()})
+
+    def restore(self):
+        """Give all hosts of the scenario what they had when it began; return when the cluster is whole again."""
+        hosts_py = Path(__file__).with_name("hosts.py")
+        subprocess.run([sys.executable, hosts_py, "restore", f"{self.inventory}/hosts.yml"], check=True)
+        for address in self.values():
+            wait_until_healthy(address)
+        wait_until(lambda: {*map(_peers, self.values())} == {len(self) - 1}, "the nodes do not see each other")
 
     def part(self, directory, names):
         """Return these of the hosts as the group ``erlmcp`` of an inventory of their own, made below ``directory``."""
@@ -175,12 +184,25 @@ def health(address, timeout=3):
         return None
 
 
+def wait_until(condition, otherwise, seconds=60):
+    """Wait for something that happens by itself; ``otherwise`` is what the test fails with."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.2)
+
+
 def wait_until_healthy(address, seconds=60):
     """Wait for a node that was started without waiting for it."""
     deadline = time.monotonic() + seconds
     while (health(address) or {}).get("status") != "healthy":
         assert time.monotonic() < deadline, ssh(address, "journalctl -u erlmcp -n 30 -o cat").stdout
-        time.sleep(0.5)
+        time.sleep(0.2)
+
+
+def _peers(address):
+    answer = ssh(address, "erlmcp eval 'length(nodes()).'", check=False)
+    return int(answer.stdout) if answer.returncode == 0 else None
 
 
 def reachable(address, port, timeout=2):

@@ -38,6 +38,11 @@ CHANGE = {
     "erlmcp_firewall_monitor_addresses": ["10.83.0.2"],
 }
 
+CONFIG = "erlmcp_node : Ensure the config set is laid down"
+FILES = "erlmcp_node : Ensure directories, cookie, control command and units are laid down"
+BACKUP = "erlmcp_backup : Ensure command, settings, store and timer are laid down"
+FIREWALL = "erlmcp_firewall : Ensure the firewall lets in what the rules say and nothing else"
+
 
 def state():
     return {(name, line) for name, address in HOSTS.items() for line in ssh(address, STATE).stdout.splitlines()}
@@ -83,6 +88,53 @@ def test_a_hand_edit_is_seen_and_undone(fresh):
     assert done.changed == predicted.changed
     assert "by hand" not in ssh(address, "cat /etc/erlmcp/vm.args").stdout
     assert "by hand" in ssh(address, "cat /etc/erlmcp/previous/vm.args").stdout
+
+
+# What is done to a host, and the one task of site that undoes it. Of each role one kind a host and round: otherwise one
+# that nobody asks about would be found because another one is.
+ROUNDS = (
+    (
+        {
+            "usermod --shell /bin/sh erlmcp": "erlmcp_node : Ensure the account exists",
+            "echo '# by hand' >> /etc/logrotate.d/erlmcp": "erlmcp_logrotate : Ensure the rotation is laid down",
+            "systemctl stop erlmcp-backup.timer": BACKUP,
+            "nft delete table inet erlmcp_ops": FIREWALL,
+        },
+        {
+            "ln -sfn releases/1.1.0 /opt/erlmcp/next": "erlmcp_release : Ensure the release is laid down",
+            'ln -sfn "$(readlink /etc/erlmcp/previous)" /etc/erlmcp/next': CONFIG,
+            "dpkg --purge logrotate": "erlmcp_logrotate : Ensure logrotate is installed",
+            "echo >> /etc/erlmcp-ops/erlmcp.json": BACKUP,
+            "rm /etc/nftables.d/erlmcp_ops.nft": FIREWALL,
+        },
+    ),
+    (
+        {
+            "chmod 0644 /etc/erlmcp/home": FILES,
+            "rm /etc/systemd/system/timers.target.wants/erlmcp-backup.timer": BACKUP,
+            "systemctl stop erlmcp": "erlmcp_cluster : Bring the node to what is on disk",
+        },
+        {
+            "rm /etc/systemd/system/multi-user.target.wants/erlmcp.service": FILES,
+            "chmod 0755 /var/backups/erlmcp": BACKUP,
+        },
+    ),
+)
+
+
+@pytest.mark.parametrize("spoilt", ROUNDS, ids=["first", "second"])
+def test_whatever_differs_is_found_by_the_one_question_and_undone_by_its_role(fresh, spoilt):
+    assert fresh[1].rc == 0
+    expected = set()
+    for (name, address), commands in zip(HOSTS.items(), spoilt):
+        for command, task in commands.items():
+            ssh(address, command)
+            expected.add((name, f"erlmcp.ops.{task}"))
+    predicted = play("erlmcp.ops.site", HOSTS, CHANGE, ["--check", "--diff"])
+    assert predicted.changed == expected
+    done = play("erlmcp.ops.site", HOSTS, CHANGE)
+    assert done.rc == 0, done.messages
+    assert done.changed == expected
 
 
 @pytest.mark.parametrize("options", [[], ["--check", "--diff"]], ids=["run", "check"])

@@ -150,7 +150,6 @@ def test_a_run_killed_while_a_node_is_admitted_again_is_finished_by_the_next(clu
     assert ssh(ALL[N3], "ls -d /var/lib/erlmcp.removed-*").stdout.count("removed") == 1
 
 
-@only_in_soak
 def test_a_lost_host_is_replaced_by_one_of_the_same_name(cluster, rebuild):
     hosts = cluster(N1, N2, N3)
     rows = content(ALL[N1])[:2]
@@ -162,7 +161,6 @@ def test_a_lost_host_is_replaced_by_one_of_the_same_name(cluster, rebuild):
     assert {name: pid(ALL[name]) for name in (N1, N2)} == pids
 
 
-@only_in_soak
 def test_site_alone_replaces_it_too(cluster, rebuild):
     hosts = cluster(N1, N2, N3)
     rows = content(ALL[N1])[:2]
@@ -249,7 +247,6 @@ def deaf():
         ssh(address, f"iptables -D {rule}", check=False)
 
 
-@only_in_soak
 @pytest.mark.parametrize("running", [True, False])
 def test_a_new_node_that_cannot_reach_every_member_does_not_part_them(cluster, deaf, running):
     sixth = list(ALL)[5]

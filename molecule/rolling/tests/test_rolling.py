@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from backuplib import only_in_soak
 from testlib import Hosts, Watch, health, kill_after, play, ssh, start
 
 HOSTS = Hosts(Path(__file__).parents[1])
@@ -33,12 +32,9 @@ def _cluster_as_it_was():
     """But for the log level, which each test sets to another one."""
     yield
     if serving() != set(HOSTS):
-        done = play("erlmcp.ops.site", HOSTS)
-        assert done.rc == 0, done.messages
-        assert serving() == set(HOSTS)
+        HOSTS.restore()
 
 
-@only_in_soak
 def test_a_release_that_never_becomes_healthy_stops_at_the_first_node():
     """The first test of all: the way back is to what the hosts have got at first."""
     change = {
@@ -68,7 +64,6 @@ def test_a_change_restarts_one_node_at_a_time():
     assert watch.most_down_together() == 1
 
 
-@only_in_soak
 def test_a_run_killed_before_the_restart_is_finished_by_the_next():
     change = {"erlmcp_node_log_level": "warning"}
     before, level = pids(), log_level(FIRST)
@@ -130,7 +125,6 @@ def test_a_node_is_not_taken_down_while_another_one_is():
     assert repaired.rc == 0, repaired.messages
 
 
-@only_in_soak
 def test_a_requested_restart_restarts_every_node_once():
     before = pids()
     with Watch(HOSTS) as watch:

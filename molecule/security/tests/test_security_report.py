@@ -354,3 +354,19 @@ def test_what_is_accepted_and_is_no_check_is_refused_before_anything_is_looked_a
     assert "value of check must be one of: reached, files_config," in played.messages
     assert "Look at files" not in played.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_site_finds_by_its_one_question_what_differs_of_certificates_and_audit():
+    """The other kinds are in scenario check, where there are neither."""
+    first, second = HOSTS
+    ssh(HOSTS[first], "chmod 0600 /etc/erlmcp/certs/current/key.pem")
+    ssh(HOSTS[second], "echo '# by hand' >> /etc/audit/rules.d/50-erlmcp.rules")
+    expected = {
+        (first, "erlmcp.ops.erlmcp_tls : Ask for what is due, and bring everything else up to date"),
+        (second, "erlmcp.ops.erlmcp_hardening : Ensure the audit rules are laid down and loaded"),
+    }
+    assert play("erlmcp.ops.site", HOSTS, options=["--check", "--diff"]).changed == expected
+    done = play("erlmcp.ops.site", HOSTS)
+    assert done.rc == 0, done.messages
+    assert done.changed == expected
+    assert play("erlmcp.ops.site", HOSTS).changed == set()

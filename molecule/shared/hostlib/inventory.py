@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,15 +32,31 @@ class Host:
     def console(self) -> Path:
         return self.directory / "console.log"
 
+    @property
+    def upper(self) -> Path:
+        """What the host has written over its image."""
+        return self.directory / "upper"
+
+    @property
+    def made_of(self) -> Path:
+        """The key of the snapshot that the host's disk may become."""
+        return self.directory / "made-of"
+
+    @property
+    def record(self) -> Path:
+        return self.directory / "host.json"
+
     def save(self) -> None:
         """Whole or not at all: a directory without a record is a leftover."""
-        unfinished = self.directory / "host.json.new"
+        unfinished = self.record.with_suffix(".new")
         unfinished.write_text(json.dumps(asdict(self)))
-        unfinished.rename(self.directory / "host.json")
+        unfinished.rename(self.record)
 
 
 def recorded_hosts() -> list[Host]:
-    return [Host(**json.loads(record.read_text())) for record in sorted(HOSTS.glob("*/host.json"))]
+    """Without those whose disk became a snapshot, before they got another one."""
+    hosts = [Host(**json.loads(record.read_text())) for record in sorted(HOSTS.glob("*/host.json"))]
+    return [host for host in hosts if host.upper.is_dir()]
 
 
 def recorded_host(name: str) -> Host:
@@ -91,6 +107,21 @@ def collect_hosts(node: object, found: dict[str, dict]) -> None:
                 found.setdefault(str(name), {}).update(variables or {})
         else:
             collect_hosts(value, found)
+
+
+def named_values(path: Path, wanted: str) -> list[str]:
+    """Every value that a variable of this name has anywhere in an inventory."""
+    import yaml
+
+    def search(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key == wanted:
+                    yield str(value)
+                else:
+                    yield from search(value)
+
+    return sorted(set(search(yaml.safe_load(path.read_text(encoding="utf-8")))))
 
 
 def host_address(name: str, variables: dict) -> str:

@@ -20,6 +20,7 @@ from hostlib.machine import (
     BRIDGE,
     BRIDGE_ADDRESS,
     CGROUP,
+    CONNECTIONS,
     HOSTS,
     IMAGES,
     KEY,
@@ -36,7 +37,8 @@ from hostlib.machine import (
     restore_inotify_limit,
     run,
 )
-from hostlib.processes import MARK, leader, mark, running, stop
+from hostlib.processes import MARK, POWER_OFF_SIGNAL, leader, mark, running, stop
+from hostlib.snapshots import Snapshot, forget_unfinished
 
 PARALLEL = 4
 BOOT_SECONDS = 60
@@ -87,6 +89,7 @@ def clear_leftovers() -> None:
     for directory in HOSTS.iterdir():
         if directory.name not in recorded:
             remove_tree(directory)
+    forget_unfinished()
 
 
 def in_parallel(function: Callable[[Host], None], hosts: Iterable[Host]) -> None:
@@ -99,7 +102,11 @@ def in_parallel(function: Callable[[Host], None], hosts: Iterable[Host]) -> None
 
 def forget(host: Host) -> None:
     stop(host.name)
+    host.record.unlink(missing_ok=True)
     remove_tree(host.directory)
+    # Ansible would go on with a connection whose other end is gone.
+    for connection in CONNECTIONS.glob(f"{host.address}-*"):
+        connection.unlink(missing_ok=True)
 
 
 def make(host: Host) -> None:
@@ -123,6 +130,34 @@ def make(host: Host) -> None:
     for name in ("root", "root/.ssh"):
         (host.directory / "upper" / name).chmod(0o700)
     host.save()
+
+
+def begin(snapshot: Snapshot, lock: int) -> None:
+    """Give a scenario its hosts: provisioned ones, or such as can be kept once they are."""
+    if snapshot.exists():
+        restore(snapshot, snapshot.hosts, lock)
+        return
+    in_parallel(forget, snapshot.hosts)
+    bring_up(snapshot.hosts, lock)
+    snapshot.mark_fresh()
+
+
+def save(snapshot: Snapshot, lock: int) -> None:
+    """Keep what the hosts have, and boot them from it."""
+    in_parallel(lambda host: stop(host.name, POWER_OFF_SIGNAL), snapshot.hosts)
+    snapshot.take()
+    restore(snapshot, snapshot.hosts, lock)
+
+
+def restore(snapshot: Snapshot, hosts: list[Host], lock: int) -> None:
+    """Boot hosts with what they had when the snapshot was taken."""
+    if not snapshot.exists():
+        raise HostsError(f"no snapshot of {snapshot.inventory} as it is now: provision its hosts, then `hosts.py save`")
+
+    in_parallel(forget, hosts)
+    snapshot.put_back_controller_files()
+    in_parallel(snapshot.put_back, hosts)
+    bring_up(hosts, lock)
 
 
 def boot(host: Host) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from backuplib import SOAK, only_in_soak
 from leaklib import KEY_MARK, ProcessWatch, Secrets, search_here, search_host
 from testlib import CACHE, RELEASES, Hosts, play, ssh
 
@@ -42,11 +41,9 @@ ACCEPTED = [
 PLACES = {
     "token": "/etc/erlmcp/sets/[^/]+/sys.config",
     "password": "/etc/erlmcp/sets/[^/]+/env.sh",
-    "new cookie" if SOAK else "cookie": "/etc/erlmcp/home/.erlang.cookie.*",
+    "new cookie": "/etc/erlmcp/home/.erlang.cookie.*",
     **{f"{age}key of {name}": "/etc/erlmcp/certs/sets/[^/]+/(key|both).pem" for name in ALL for age in ("", "new ")},
 }
-# What writes most secrets. `make test` has these, two that are refused and those of test_tls.py; `make soak` has all.
-SHORT = ("site", "client_certificates", "backup")
 QUICK = {"erlmcp_load_balancer_drain_seconds": 2, "erlmcp_cluster_drain_timeout_seconds": 2}
 
 
@@ -142,17 +139,16 @@ def _evidence(shown, tmp_path_factory):
         patch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", str(control / "facts"))
         patch.setenv("ANSIBLE_LOCAL_TEMP", str(control / "temporary"))
         patch.setenv("ANSIBLE_LOG_PATH", str(control / "log"))
-        for what, (playbook, variables) in list(REFUSED.items())[: None if SOAK else 2]:
+        for what, (playbook, variables) in REFUSED.items():
             run(what, playbook, variables)
         for name, variables in runs(str(fetched)).items():
-            if name not in shown and (SOAK or name in SHORT):
+            if name not in shown:
                 run(name, name, variables)
         changed = {f"new {name}": value for name, value in known().items() if value != before[name]}
         secrets = Secrets({**before, **changed, "a key": KEY_MARK})
         found = {name: search_host(address, secrets) for name, address in ALL.items()}
-        if SOAK:
-            rebuild(LAST)
-            run("replace_node", "replace_node", {"erlmcp_cluster_replaced": LAST})
+        rebuild(LAST)
+        run("replace_node", "replace_node", {"erlmcp_cluster_replaced": LAST})
     return {"watch": watch, "secrets": secrets, "found": found, "control": control, "fetched": fetched}
 
 
@@ -161,7 +157,6 @@ def rebuild(name):
     subprocess.run([sys.executable, program, "reset", "--limit", name, inventory], check=True, capture_output=True)
 
 
-@only_in_soak
 @pytest.mark.usefixtures("evidence")
 def test_every_playbook_was_run(shown):
     assert playbooks() <= set(shown)

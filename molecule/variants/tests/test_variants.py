@@ -106,3 +106,14 @@ def test_a_release_without_erts_is_refused_where_the_erlang_is_another_one():
     assert done.rc != 0
     assert "needs ERTS" in done.messages
     assert play("erlmcp.ops.check_health", TRIXIE).rc == 0
+
+
+def test_a_package_of_the_systems_erlang_that_is_missing_comes_back_without_a_restart():
+    (name, address) = next(iter(SYSTEM_ERLANG.items()))
+    ssh(address, "dpkg --purge --force-depends erlang-asn1")
+    before = pid(address)
+    done = play("erlmcp.ops.site", SYSTEM_ERLANG, options=["--limit", name])
+    assert done.rc == 0, done.messages
+    task = "erlmcp.ops.erlmcp_release : Ensure the system's Erlang is installed for a release without ERTS"
+    assert done.changed == {(name, task)}
+    assert pid(address) == before
