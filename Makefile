@@ -14,6 +14,8 @@ FAILURES := $(ERLMCP_OPS_CACHE)/failures
 TIMES := $(ERLMCP_OPS_CACHE)/times
 PARTS := $(ERLMCP_OPS_CACHE)/parts
 HOSTS := $(VENV)/bin/python molecule/shared/hosts.py
+# Scenarios side by side.
+WORKERS ?= 2
 # The longest first: one that is left for the end has a processor idle beside it.
 LONG := tls cluster upgrade partition rolling
 SCENARIOS := $(LONG) $(filter-out $(LONG),$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
@@ -84,7 +86,7 @@ sanity: setup ## ansible-test sanity
 .PHONY: scenarios
 scenarios: releases ## All molecule scenarios; one alone: make scenario-default
 	@rm -rf $(FAILURES) $(TIMES)
-	PYTEST_ADDOPTS="-p testreport" molecule test $(SCENARIOS:%=-s %) --workers 2 --continue-on-failure --report \
+	PYTEST_ADDOPTS="-p testreport" molecule test $(SCENARIOS:%=-s %) --workers $(WORKERS) --continue-on-failure --report \
 	  || { cat $(FAILURES)/*.txt; exit 1; }
 	@echo 'The slowest of the tests:'; sort -rn $(TIMES) | head -n 20
 
