@@ -33,8 +33,10 @@ class ActionModule(ActionBase):
         return {"changed": False}
 
     def _type_errors(self, roles, task_vars):
-        spec = {name: option for role in roles for name, option in self._options_of(role).items()}
-        given = self._templar.template({name: task_vars[name] for name in spec if name in task_vars})
+        options = {name: option for role in roles for name, option in self._options_of(role).items()}
+        # The default of one that is not there is a template, which only its role can render.
+        spec = {name: option for name, option in options.items() if name in task_vars}
+        given = self._templar.template({name: task_vars[name] for name in spec})
         return ArgumentSpecValidator(spec).validate(given, validate_role_argument_spec=True).error_messages
 
     def _options_of(self, role):

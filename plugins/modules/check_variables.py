@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Checks in one task, on the control node, what several roles of this collection are given. Ansible itself would take
     a task for each role, and another one for what argument specifications cannot express.
-  - All problems are reported together. Values are not, since they may be secrets.
+  - All problems are reported together. Of values, only one that is none of its variable's choices is shown.
 author:
   - erlmcp.ops contributors (@erlmcp)
 extends_documentation_fragment:

@@ -1,0 +1,52 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module check_variables, in real runs of Ansible."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+PROBLEMS = {"first": ["a is wrong: correct a"], "second": [], "third": ["b is wrong: correct b"]}
+
+
+@pytest.fixture(name="check")
+def _check(tmp_path):
+    """Function that runs the task with these variables; returns exit status and output."""
+
+    def check(options, **variables):
+        task = {"erlmcp.ops.check_variables": options}
+        plays = [{"hosts": "localhost", "gather_facts": False, "vars": {**PROBLEMS, **variables}, "tasks": [task]}]
+        (tmp_path / "play.yml").write_text(json.dumps(plays))
+        command = ["ansible-playbook", "play.yml", "-vvv"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    return check
+
+
+def test_variables_of_the_right_types_without_problems_pass(check):
+    options = {"roles": ["erlmcp", "erlmcp_node"], "problems": ["second"]}
+    status, output = check(options, erlmcp_mcp_port="5005", erlmcp_node_config_keep=3)
+    assert status == 0, output
+
+
+def test_all_problems_are_told_together(check):
+    status, output = check({"problems": ["first", "second", "third"]})
+    assert status != 0
+    assert "a is wrong: correct a" in output
+    assert "b is wrong: correct b" in output
+
+
+@pytest.mark.parametrize("name", ["erlmcp_mcp_port", "erlmcp_node_config_keep"])
+def test_a_wrong_type_is_named_before_problems_are_looked_at_and_no_secret_is_shown(check, name):
+    options = {"roles": ["erlmcp", "erlmcp_node"], "problems": ["first"]}
+    status, output = check(options, **{name: "many"}, erlmcp_cookie="hush-hush-hush-hush")
+    assert status != 0
+    assert name in output
+    assert "a is wrong" not in output
+    assert "hush" not in output
