@@ -41,9 +41,17 @@ class Hosts(dict):
         """Give all hosts of the scenario what they had when it began; return when the cluster is whole again."""
         hosts_py = Path(__file__).with_name("hosts.py")
         subprocess.run([sys.executable, hosts_py, "restore", f"{self.inventory}/hosts.yml"], check=True)
+        self.wait_until_whole()
+
+    def wait_until_whole(self):
+        """Wait after a boot of all hosts: nodes serve and see each other, and every balancer has found them."""
         for address in self.values():
             wait_until_healthy(address)
         wait_until(lambda: {*map(_peers, self.values())} == {len(self) - 1}, "the nodes do not see each other")
+        groups = yaml.safe_load((Path(self.inventory) / "hosts.yml").read_text())["all"]["children"]
+        for balancer in groups.get("erlmcp_balancers", {}).get("hosts", {}).values():
+            address = balancer["ansible_host"]
+            wait_until(lambda address=address: {*_found(address)} == {"UP"}, "the balancer does not find the nodes")
 
     def part(self, directory, names):
         """Return these of the hosts as the group ``erlmcp`` of an inventory of their own, made below ``directory``."""
@@ -198,6 +206,14 @@ def wait_until_healthy(address, seconds=60):
     while (health(address) or {}).get("status") != "healthy":
         assert time.monotonic() < deadline, ssh(address, "journalctl -u erlmcp -n 30 -o cat").stdout
         time.sleep(0.2)
+
+
+def _found(balancer):
+    """What its health checks say of each server of each backend."""
+    lines = ssh(balancer, "echo 'show stat' | nc -N -U /run/haproxy/admin.sock").stdout.splitlines()
+    columns = lines[0].removeprefix("# ").split(",")
+    rows = [dict(zip(columns, line.split(","))) for line in lines[1:] if line]
+    return [row["status"] for row in rows if row["svname"] not in ("FRONTEND", "BACKEND")]
 
 
 def _peers(address):

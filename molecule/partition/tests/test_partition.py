@@ -100,6 +100,11 @@ def holds(name, session, key):
         return False
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _hosts_have_just_booted():
+    HOSTS.wait_until_whole()
+
+
 @pytest.fixture(autouse=True)
 def _one_cluster_afterwards():
     yield

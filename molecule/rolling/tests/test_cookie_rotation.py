@@ -65,6 +65,11 @@ def same_rows():
     return False
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _hosts_have_just_booted():
+    HOSTS.wait_until_whole()
+
+
 @pytest.fixture(autouse=True)
 def _cluster_as_it_was():
     assert COOKIE_FILE.exists(), "set erlmcp_cluster_name: rolling in the inventory of this scenario"

@@ -27,6 +27,11 @@ def log_level(name):
     return ssh(HOSTS[name], "erlmcp eval 'maps:get(level, logger:get_primary_config()).'").stdout.strip()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _hosts_have_just_booted():
+    HOSTS.wait_until_whole()
+
+
 @pytest.fixture(autouse=True)
 def _cluster_as_it_was():
     """But for the log level, which each test sets to another one."""

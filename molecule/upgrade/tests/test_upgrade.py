@@ -56,6 +56,11 @@ def load():
     assert not http.failed, http
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _hosts_have_just_booted():
+    HOSTS.wait_until_whole()
+
+
 @pytest.fixture(name="old")
 def _old():
     """The release that all nodes run; either of the two is a change from the other, so none has to be undone."""
