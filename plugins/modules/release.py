@@ -72,6 +72,12 @@ options:
   archive_sha256:
     description: Set by the action plugin, to ask whether an archive is installed. Not for playbooks.
     type: str
+  asked:
+    description:
+      - What M(erlmcp.ops.site_info) has returned for this module in RV(erlmcp.ops.site_info#module:answers). When the
+        archive is not installed, the host is not asked again before it is sent.
+      - Not to be used when the machine has changed since, as by the installation of Erlang.
+    type: dict
 seealso:
   - module: erlmcp.ops.release_info
   - module: erlmcp.ops.node_restart

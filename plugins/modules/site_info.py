@@ -78,6 +78,10 @@ differs:
   type: dict
   returned: success
   sample: {erlmcp_backup: [/usr/local/bin/erlmcp-ops, program zstd is missing]}
+answers:
+  description: What the modules C(firewall) and C(release) answered, by their names. Their roles need not ask again.
+  type: dict
+  returned: success
 """
 
 from ansible.module_utils.basic import AnsibleModule

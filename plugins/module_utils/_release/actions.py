@@ -85,6 +85,7 @@ def _needs_archive(params, state, store, runner):
         )
     return {
         "needs_archive": True,
+        "sha256": params["archive_sha256"],
         "params": {name: params[name] for name in ("install_dir", "keep", "release_name", "stage", "version")},
         "state": state.as_dict(),
         "machine": asdict(store.observe_machine(runner or Runner())),

@@ -17,4 +17,5 @@ RELEASE_SPEC = {
     "keep": {"type": "int", "default": 3},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "archive_sha256": {"type": "str"},
+    "asked": {"type": "dict"},
 }

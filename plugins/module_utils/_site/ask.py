@@ -16,6 +16,9 @@ from .._node.observe import node_info
 from .._node.spec import NODE_INFO_SPEC
 from .kinds import NAMES, kind
 
+# The tasks that begin with a question of their own are given these answers.
+_PASSED_ON = ("firewall", "release")
+
 
 class Asked:
     """What a module's function sees of the module while it is asked: options, and that nothing may be changed."""
@@ -32,31 +35,35 @@ def site_info(module, runner):
     """The module ``site_info``."""
     # All of it counts as a secret until here, so that nothing of it is logged. What is one, each question knows.
     module.no_log_values = set()
-    differs, refusals = ask(module, module.params["questions"], runner)
+    differs, refusals, answers = ask(module, module.params["questions"], runner)
     if refusals:
         raise OpsError(
             "\n".join(map(str, refusals)), kind=refusals[0].kind, **{"refused": len(refusals), **refusals[0].details}
         )
     node = Asked(module, _validated(module, NODE_INFO_SPEC, "node_info", module.params["node_info"]))
-    return {**node_info(node, runner), "differs": differs}
+    return {**node_info(node, runner), "differs": differs, "answers": answers}
 
 
 def ask(module, questions, runner):
-    """Return what differs, role to texts, and what is refused, a list of :class:`OpsError`."""
-    differs, refusals = {}, []
+    """Return what differs, role to texts; what is refused, a list of :class:`OpsError`; and answers to be passed on."""
+    differs, refusals, answers = {}, [], {}
     for question in questions:
         spec, answer, texts = _known(question["module"])
         asked = Asked(module, _validated(module, spec, question["module"], question["options"]))
         try:
-            found = texts(answer(asked, runner), asked.params)
+            result = answer(asked, runner)
+            found = texts(result, asked.params)
         except OpsError as error:
             if not _may_be_mended(question, error, differs):
                 refusals.append(error)
                 continue
             found = [str(error)]
+        else:
+            if question["module"] in _PASSED_ON:
+                answers[question["module"]] = result
         if found:
             differs.setdefault(question["role"], []).extend(found)
-    return _followed(differs), refusals
+    return _followed(differs), refusals, answers
 
 
 def _known(name):

@@ -55,6 +55,8 @@ def test_a_question_asks_what_a_task_does(role, question):
         wanted = [{"names": task["name"]} for task in done]
     else:
         wanted = [{**task, **ONLY_HERE.get(name, {})} for task in done]
+        for each in wanted:
+            each.pop("asked", None)
     assert asked in wanted
 
 

@@ -51,6 +51,7 @@ class Action(ActionModule):
             shared_loader_obj=None,
         )
         self.calls = []
+        self.answers = []
         self.sent = []
 
     def _execute_module(self, module_name, module_args, task_vars):
@@ -58,9 +59,11 @@ class Action(ActionModule):
         params = {**DEFAULTS, **module_args}
         module = SimpleNamespace(params=params, check_mode=self._task.check_mode, warn=None)
         try:
-            return actions.release(module, NoErl())
+            answer = actions.release(module, NoErl())
         except OpsError as error:
-            return {"failed": True, "msg": str(error), "failure": error.as_dict()}
+            answer = {"failed": True, "msg": str(error), "failure": error.as_dict()}
+        self.answers.append(answer)
+        return answer
 
     def _find_needle(self, dirname, needle):
         if not os.path.exists(needle):
@@ -102,6 +105,20 @@ def test_first_and_second_run(run, src, tmp_path):
     second, action = run(src=src)
     assert not second["changed"]
     assert (len(action.calls), action.sent) == (1, [])
+
+
+def test_what_was_asked_before_is_not_asked_again(run, src):
+    asked = run(check_mode=True, src=src)[1].answers[0]
+    result, action = run(src=src, asked=asked)
+    assert result["changed"]
+    assert (len(action.calls), len(action.sent)) == (1, 1)
+
+
+@pytest.mark.parametrize("asked", [{}, {"needs_archive": True, "sha256": "of another archive"}, {"version": "1.0.0"}])
+def test_an_answer_about_something_else_is_not_used(run, src, asked):
+    result, action = run(src=src, asked=asked)
+    assert result["changed"]
+    assert (len(action.calls), len(action.sent)) == (2, 1)
 
 
 def test_check_mode_sends_nothing_and_predicts(run, src, tmp_path):

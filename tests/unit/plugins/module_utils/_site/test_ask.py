@@ -47,7 +47,7 @@ def test_what_is_as_wanted_is_left_out_and_nothing_is_changed(module, tmp_path):
         question("b", "fileset", entries=[file(there, content="y")]),
         question("c", "account", **ACCOUNT),
     ]
-    differs, refusals = ask(module, questions, Runner())
+    differs, refusals, _answers = ask(module, questions, Runner())
     assert differs == {"b": [str(missing), "program no-such-program is missing", str(there)]}
     assert refusals == []
     assert list(tmp_path.iterdir()) == [there]
@@ -65,7 +65,7 @@ def test_what_is_as_wanted_is_left_out_and_nothing_is_changed(module, tmp_path):
     ],
 )
 def test_an_account_that_is_another_one(module, changed, named):
-    differs, _refusals = ask(module, [question("a", "account", **{**ACCOUNT, **changed})], Runner())
+    differs, *_others = ask(module, [question("a", "account", **{**ACCOUNT, **changed})], Runner())
     assert differs == {"a": [named]}
 
 
@@ -78,7 +78,7 @@ class Dpkg:
 
 
 def test_packages_that_are_not_installed(module):
-    differs, _refusals = ask(module, [question("a", "packages", names=["there", "removed", "unknown"])], Dpkg())
+    differs, *_others = ask(module, [question("a", "packages", names=["there", "removed", "unknown"])], Dpkg())
     assert differs == {"a": ["package removed is missing", "package unknown is missing"]}
 
 
@@ -130,7 +130,7 @@ BOTH = [question("erlmcp_release", "release"), question("erlmcp_node", "config")
 
 def test_another_release_has_to_accept_the_config(module, monkeypatch):
     answers(monkeypatch, release=OTHER, config={"steps": []})
-    differs, _refusals = ask(module, BOTH, None)
+    differs, *_others = ask(module, BOTH, None)
     assert differs == {
         "erlmcp_release": ["the archive is not installed"],
         "erlmcp_node": ["another release judges the config"],
@@ -140,11 +140,12 @@ def test_another_release_has_to_accept_the_config(module, monkeypatch):
 @pytest.mark.parametrize(("release", "refused"), [(SAME, [REFUSED]), (OTHER, [])], ids=["same", "other"])
 def test_a_config_that_the_old_release_refuses_may_be_for_the_new_one(module, monkeypatch, release, refused):
     answers(monkeypatch, release=release, config=REFUSED)
-    differs, refusals = ask(module, BOTH, None)
+    differs, refusals, _answers = ask(module, BOTH, None)
     assert refusals == refused
     assert ("erlmcp_node" in differs) is not bool(refused)
 
 
+FIREWALL = {"changed": False, "installed": True, "backend": "ufw"}
 NO_FILES = {"changed": True, "changed_paths": [], "started_units": [], "stopped_units": [], "missing_programs": []}
 
 
@@ -170,14 +171,20 @@ NO_FILES = {"changed": True, "changed_paths": [], "started_units": [], "stopped_
 )
 def test_what_a_module_would_change_makes_its_role_due(module, monkeypatch, name, result, texts):
     answers(monkeypatch, **{name: result})
-    differs, _refusals = ask(module, [question("a", name, **({"enabled": True} if name == "firewall" else {}))], None)
+    differs, *_others = ask(module, [question("a", name, **({"enabled": True} if name == "firewall" else {}))], None)
     assert differs == ({"a": texts} if texts else {})
 
 
 @pytest.mark.parametrize(("enabled", "differs"), [(True, {"a": ["ufw is not installed"]}), (False, {})])
 def test_a_firewall_that_is_not_wanted_need_not_be_installed(module, monkeypatch, enabled, differs):
     answers(monkeypatch, firewall={"changed": False, "installed": False, "backend": "ufw"})
-    assert ask(module, [question("a", "firewall", enabled=enabled)], None) == (differs, [])
+    assert ask(module, [question("a", "firewall", enabled=enabled)], None)[:2] == (differs, [])
+
+
+def test_what_a_role_would_ask_again_is_passed_on(module, monkeypatch):
+    answers(monkeypatch, firewall=FIREWALL, release=SAME, config=REFUSED)
+    asked = [*BOTH, question("erlmcp_firewall", "firewall", enabled=True)]
+    assert ask(module, asked, None)[2] == {"firewall": FIREWALL, "release": SAME}
 
 
 def test_what_cannot_be_asked_is_named(module):
