@@ -115,6 +115,24 @@ def plan_join(own, others, expected, seed=None, copies=0, discard=False):
     )
 
 
+def nodes_to_join(stores, expected, seed=""):
+    """Return the names of the nodes that have to join others, or that only a closer look can tell it of.
+
+    :param stores: node name to its ``store``, as module ``node_info`` returns it; ``None`` for a node without Mnesia.
+    :param expected: names of all nodes that the cluster is to have, in the order of the inventory.
+    :param seed: the node that the others join when there is no cluster yet, if the operator has named one.
+    """
+    stores = {name: store for name, store in stores.items() if store and store["state"] != ABSENT}
+    alone = [name for name in expected if name in stores and len(stores[name]["members"]) < 2]
+    if len(expected) < 2 or len(alone) < len(expected):
+        return alone if len(expected) > 1 else []
+    # There is no cluster yet, and every node is known: the one that the others join has nothing to do.
+    holding = [name for name in alone if any(stores[name].get("rows", {}).values())]
+    if seed or len(holding) < 2:
+        alone.remove(seed or (holding or alone)[0])
+    return alone
+
+
 def plan_leave(leaver, leaving, views, copies=0):
     """Return the :class:`Leave` of a member that runs.
 

@@ -111,7 +111,7 @@ class Observer:
             state = self.observe(**options)
             if good(state) or time.monotonic() >= deadline:
                 return state
-            time.sleep(0.5)
+            time.sleep(0.2)
 
     @staticmethod
     def gave_up(state):

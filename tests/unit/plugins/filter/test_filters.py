@@ -55,3 +55,29 @@ def test_filter(name, arguments, result):
 def test_a_refusal_is_a_filter_error(name, value, message):
     with pytest.raises(AnsibleFilterError, match=message):
         filter_named(name)(value)
+
+
+ALONE = {"state": "running", "members": ["a"], "rows": {"t": 0}}
+PAIR = {"state": "running", "members": ["a", "b"], "rows": {"t": 3}}
+
+
+def asked(name, store, restarted=None):
+    return {"__erlmcp_cluster_node": {"name": name, "store": store}, "__erlmcp_cluster_restarted": restarted or {}}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "check_mode", "joining"),
+    [
+        # What the restart said counts, not what was before it.
+        ([asked("a", None, {"state": {"name": "a", "store": PAIR}}), asked("b", PAIR)], False, []),
+        ([asked("a", None, {"skipped": True}), asked("b", PAIR)], False, []),
+        # In check mode nothing was started: a member of old is none that joins, a new node is.
+        ([asked("a", None), asked("b", PAIR)], True, []),
+        ([asked("c", None), asked("a", PAIR), asked("b", PAIR)], True, ["c"]),
+        ([asked("a", None), asked("b", None), asked("c", None)], True, ["b", "c"]),
+        ([{}, asked("b", ALONE)], False, ["b"]),
+    ],
+)
+def test_nodes_to_join(hosts, check_mode, joining):
+    names = sorted({host["__erlmcp_cluster_node"]["name"] for host in hosts if host} | {"a", "b"})
+    assert filter_named("nodes_to_join")(hosts, names, "", check_mode) == joining

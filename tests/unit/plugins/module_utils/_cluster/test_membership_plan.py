@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.plan import (
     Join,
     Leave,
+    nodes_to_join,
     plan_forget,
     plan_join,
     plan_leave,
@@ -51,6 +52,40 @@ def join(own, others=(), expected=("a", "b", "c"), **choices):
 
 
 # Joining
+
+
+def asks_in_vain(own, others, seed):
+    try:
+        return join(own, others, seed=seed) is None
+    except OpsError:
+        return False
+
+
+@pytest.mark.parametrize("seed", [None, "b"])
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [view("a"), view("b"), view("c")],
+        [view("a"), view("b", tables=items("b", rows=1)), view("c")],
+        [view("a", tables=items("a", rows=1)), view("b", tables=items("b", rows=1)), view("c")],
+        [view("a"), *cluster("b", "c").values()],
+        list(cluster("a", "b", "c").values()),
+        [view(name, state=ABSENT, tables={}) for name in "abc"],
+    ],
+    ids=["new", "one has rows", "two have rows", "a pair", "a whole cluster", "no Mnesia"],
+)
+def test_whoever_would_ask_in_vain_whom_to_join_is_left_out(nodes, seed):
+    stores = {each.node: each.store.summary() for each in nodes}
+    asking = [own.node for own in nodes if not asks_in_vain(own, [each for each in nodes if each is not own], seed)]
+    assert nodes_to_join(stores, ["a", "b", "c"], seed or "") == asking
+
+
+def test_while_a_node_is_not_known_everybody_who_is_alone_asks():
+    assert nodes_to_join({"a": view("a").store.summary(), "b": None}, ["a", "b", "c"]) == ["a"]
+
+
+def test_a_cluster_of_one_joins_nobody():
+    assert nodes_to_join({"a": view("a").store.summary()}, ["a"]) == []
 
 
 @pytest.mark.parametrize(
