@@ -131,20 +131,21 @@ def start(playbook, hosts, variables=None, options=()):
     )
 
 
-def kill_after(process, marker, times=1, timeout=120):
-    """Kill a started playbook as soon as it has printed ``marker`` ``times`` times; return what it printed."""
-    printed = []
+def kill_after(process, *markers, times=1, timeout=120):
+    """Kill a started playbook when it has printed all markers in turn, ``times`` times; return what it printed."""
+    printed, awaited = [], list(markers) * times
     deadline = time.monotonic() + timeout
     for line in process.stdout:
         printed.append(line)
-        times -= marker in line
-        if times == 0:
+        if awaited[0] in line:
+            awaited.pop(0)
+        if not awaited:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return "".join(printed)
         if time.monotonic() > deadline:
             break
-    raise AssertionError(f"{marker!r} was not printed:\n{''.join(printed)}")
+    raise AssertionError(f"{awaited[0]!r} was not printed:\n{''.join(printed)}")
 
 
 def ssh_command(address, command, terminal=False):

@@ -168,6 +168,26 @@ safety_copies:
       description: Bytes of the files in it.
       returned: success
       type: int
+restore:
+  description: A restore that has not ended. V(null) if there is none.
+  returned: success
+  type: dict
+  contains:
+    phase:
+      description:
+        - V(staged), V(exchanged), V(proven), V(kept) or V(withdrawn), as states of M(erlmcp.ops.restore) are called. Up
+          to V(staged) nothing in service has changed.
+      returned: success
+      type: str
+    archive:
+      description: File name of the archive.
+      returned: success
+      type: str
+    together:
+      description: Names of all nodes that are restored in that run. Empty for a node alone.
+      returned: success
+      type: list
+      elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule

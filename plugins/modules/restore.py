@@ -30,19 +30,25 @@ options:
   state:
     description:
       - V(present) does all of it.
-      - V(staged) does everything up to the stop, V(exchanged) everything up to the start. What is done already is not
-        done again.
-      - V(withdrawn) stops the node and puts back what it had before V(exchanged), V(resumed) starts it again. Without
-        a restore that is under way they do nothing.
+      - V(staged) does everything up to the stop, V(exchanged) everything up to the start. V(started) does not wait
+        until the node is healthy, as nodes that share tables may wait for each other. V(proven) does all but the end,
+        so that there is still a way back. What is done already is not done again.
+      - V(kept) decides that what is in service stays, and V(finished) ends the restore then. To be used when all nodes
+        are V(proven), and V(finished) when all are V(kept).
+      - V(withdrawn) stops the node and puts back what it had before V(exchanged), V(resumed) starts it again and proves
+        that it has what it had. To be used when one node could not be V(proven), and V(resumed) when all are
+        V(withdrawn).
+      - These four do nothing where no restore is under way.
       - V(reverted) puts back what the last restore that succeeded has replaced.
     type: str
-    choices: [present, staged, exchanged, withdrawn, resumed, reverted]
+    choices: [present, staged, exchanged, started, proven, kept, finished, withdrawn, resumed, reverted]
     default: present
   together:
     description:
       - Names of all nodes that are restored in one run. Take each step on all of them before the next one. A node that
         starts with its new tables while another one has its old ones finds a schema that is not its own.
-      - With it, a node that does not serve is left as it is, for V(withdrawn) on all of them.
+      - With it, a node that does not serve is left as it is, for V(withdrawn) on all of them, and V(present) is
+        refused.
       - A node that shares its tables with a running one that is not named is refused, for the rows of the other would
         replace what is restored.
     type: list
@@ -122,6 +128,10 @@ health:
   description: What M(erlmcp.ops.node_info) says of the health after the restart.
   type: dict
   returned: when the node was restarted
+back:
+  description: Always V(true), as the node was proven to have what it had before. It runs if it ran then.
+  type: bool
+  returned: O(state=resumed), when a restore was under way
 """
 
 from ansible.module_utils.basic import AnsibleModule

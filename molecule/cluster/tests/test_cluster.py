@@ -19,7 +19,11 @@ SCENARIO = Path(__file__).parents[1]
 ALL = Hosts(SCENARIO, "spare")
 N1, N2, N3, N4, N5 = list(ALL)[:5]
 GROWN = (N1, N2, N3, N4, N5) if SOAK else (N1, N2, N3, N4)
-TABLES = ("erlmcp_item", "erlmcp_session")
+# Lists of nodes: members, those that run, those with a copy of each table.
+SEEN = ", ".join(
+    [f"mnesia:system_info({what})" for what in ("db_nodes", "running_db_nodes")]
+    + [f"mnesia:table_info({table}, disc_copies)" for table in ("erlmcp_item", "erlmcp_session")]
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +51,11 @@ def names_in(text):
 def prove(hosts, rows):
     """Every node has the same members, a copy of every table, the rows, and no other node."""
     digests = set()
+    wanted = sorted(f"erlmcp@{name}" for name in hosts)
     for name, address in hosts.items():
         assert health(address)["status"] == "healthy", name
-        for what in ("db_nodes", "running_db_nodes"):
-            assert names_in(evaluate(address, f"mnesia:system_info({what}).")) == set(hosts), (name, what)
-        for table in TABLES:
-            assert names_in(evaluate(address, f"mnesia:table_info({table}, disc_copies).")) == set(hosts), (name, table)
+        seen = json.loads(evaluate(address, f"[lists:sort(N) || N <- [{SEEN}]].").replace("'", '"'))
+        assert seen == [wanted] * len(seen), name
         sessions, items, _audit, wrong, digest = content(address)
         assert (sessions, items, wrong) == (*rows, 0), name
         digests.add(digest)

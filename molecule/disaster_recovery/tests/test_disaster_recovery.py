@@ -11,13 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from backuplib import content, put
-from testlib import Hosts, Mcp, health, play, reachable, ssh
+from testlib import Hosts, Mcp, health, kill_after, play, reachable, ssh, start
 
 SCENARIO = Path(__file__).parents[1]
 LOST = Hosts(SCENARIO)
 FOUND = Hosts(SCENARIO, "replacement")
 TABLES = ("erlmcp_session", "erlmcp_item")
+REPLACEMENT = {"erlmcp_hosts": "replacement"}
 
 
 def evaluate(address, text):
@@ -43,11 +45,10 @@ def test_a_cluster_comes_back_on_machines_with_other_names(tmp_path):
         hosts("power", "kill", name)
     assert not any(reachable(address, 22, 1) for address in LOST.values())
 
-    replacement = {"erlmcp_hosts": "replacement"}
-    provisioned = play("erlmcp.ops.site", FOUND, replacement)
+    provisioned = play("erlmcp.ops.site", FOUND, REPLACEMENT)
     assert provisioned.rc == 0, provisioned.messages
     recover = {
-        **replacement,
+        **REPLACEMENT,
         "erlmcp_backup_restore_from": str(tmp_path),
         "erlmcp_backup_restore_map": dict(zip(FOUND, LOST)),
     }
@@ -81,29 +82,104 @@ def test_a_cluster_comes_back_on_machines_with_other_names(tmp_path):
         assert client.call("get", key="after")["content"][0]["text"] == "the flood"
 
 
-def test_a_node_that_cannot_be_restored_takes_the_others_back(tmp_path):
-    addresses = list(FOUND.values())
-    before = [content(address) for address in addresses]
-    replacement = {"erlmcp_hosts": "replacement", "erlmcp_backup_fetch_dir": str(tmp_path)}
-    assert play("erlmcp.ops.backup", FOUND, replacement).rc == 0
-    put(addresses[0], 5, "later")
-    wanted = [content(address) for address in addresses]
-    assert wanted != before
-    # Whatever is restored, this host will not serve with it.
-    ssh(addresses[2], "mkdir -p /etc/systemd/system/erlmcp.service.d")
-    ssh(
-        addresses[2],
-        "printf '[Service]\\nExecStartPre=/bin/sh -c \"! ls -d /var/lib/erlmcp.before-restore-*\"\\n' "
-        "> /etc/systemd/system/erlmcp.service.d/fail.conf && systemctl daemon-reload",
-    )
-    ssh(addresses[2], "rm -rf /var/lib/erlmcp.before-restore-*")
-    source = {"erlmcp_backup_restore_from": str(tmp_path), "erlmcp_backup_restore_start_timeout_seconds": 20}
-    done = play("erlmcp.ops.restore", FOUND, {"erlmcp_hosts": "replacement", **source})
+@pytest.fixture(name="saved", scope="module")
+def _saved(tmp_path_factory):
+    """Function that backs the nodes up and then gives them a row more; returns variables that restore, and contents.
+
+    The contents are those that were backed up and those there are now, of each node.
+    """
+
+    def save():
+        directory = tmp_path_factory.mktemp("archives")
+        before = [content(address) for address in FOUND.values()]
+        done = play("erlmcp.ops.backup", FOUND, {**REPLACEMENT, "erlmcp_backup_fetch_dir": str(directory)})
+        assert done.rc == 0, done.messages
+        put(next(iter(FOUND.values())), 1, "later")
+        variables = {
+            **REPLACEMENT,
+            "erlmcp_backup_restore_from": str(directory),
+            "erlmcp_backup_restore_start_timeout_seconds": 20,
+        }
+        return variables, before, [content(address) for address in FOUND.values()]
+
+    return save
+
+
+@pytest.fixture(name="broken")
+def _broken():
+    """Function that keeps a node from serving with what is restored, by a command of its unit; undone afterwards."""
+    address = FOUND["c.found.test"]
+    drop_in = "/etc/systemd/system/erlmcp.service.d/fail.conf"
+
+    def repair():
+        ssh(address, f"rm -f {drop_in} && systemctl daemon-reload")
+
+    def break_it(command):
+        ssh(address, "rm -rf /var/lib/erlmcp.before-restore-*; mkdir -p /etc/systemd/system/erlmcp.service.d")
+        ssh(address, f"cat > {drop_in} && systemctl daemon-reload", typed=f"[Service]\n{command}\n")
+        return repair
+
+    yield break_it
+    repair()
+
+
+NOT_AT_ALL = "ExecStartPre=/bin/sh -c '! ls -d /var/lib/erlmcp.before-restore-*'"
+# The others find its tables, and serve.
+NOT_HEALTHY = (
+    'ExecStartPre=+/bin/sh -c \'R="INPUT -i lo -p tcp --dport 8080 -j REJECT"; iptables -D $$R;'
+    " ! ls -d /var/lib/erlmcp.before-restore-* || iptables -I $$R'"
+)
+
+
+def whole():
+    """Contents of all nodes, each of which is healthy and has no restore under way."""
+    for address in FOUND.values():
+        assert health(address)["status"] == "healthy"
+        assert ssh(address, "ls -d /var/lib/.erlmcp.restore", check=False).returncode != 0
+    return [content(address) for address in FOUND.values()]
+
+
+@pytest.mark.parametrize(
+    "command", [NOT_AT_ALL, NOT_HEALTHY], ids=["before the others serve", "after the others serve"]
+)
+def test_a_node_that_cannot_be_restored_takes_the_others_back(saved, broken, command):
+    variables, _before, later = saved()
+    broken(command)
+    done = play("erlmcp.ops.restore", FOUND, variables)
     assert done.rc != 0
     assert "Every node has back what it had" in done.messages
-    assert all(health(address)["status"] == "healthy" for address in addresses)
-    ssh(addresses[2], "rm -r /etc/systemd/system/erlmcp.service.d && systemctl daemon-reload")
-    assert [content(address) for address in addresses] == wanted
+    assert whole() == later
+
+
+KEPT = "Decide that what is in service stays]"
+CHANGED, DECIDED = "changed: [a.found.test]", "ok: [a.found.test]"
+
+
+@pytest.mark.parametrize(
+    ("task", "told", "command"),
+    [
+        ("Restore up to the step exchanged]", CHANGED, None),
+        (KEPT, DECIDED, None),
+        ("Stop the node and put back what it had]", CHANGED, NOT_AT_ALL),
+    ],
+    ids=["exchanged", "kept", "withdrawn"],
+)
+def test_a_restore_killed_between_two_nodes_comes_to_the_same_end_on_all(saved, broken, task, told, command):
+    variables, before, _later = saved()
+    repair = broken(command) if command else None
+    # One host after the other.
+    run = start("erlmcp.ops.restore", FOUND, variables, ["--forks", "1"])
+    kill_after(run, f"TASK [erlmcp.ops.erlmcp_backup : {task}", told, timeout=300)
+    if repair:
+        repair()
+    wanted = before
+    if task == KEPT:
+        # What is in service takes in rows, which the next run must not take away.
+        put(next(iter(FOUND.values())), 1, "meanwhile")
+        wanted = [content(address) for address in FOUND.values()]
+    done = play("erlmcp.ops.restore", FOUND, variables)
+    assert done.rc == 0, done.messages
+    assert whole() == wanted
 
 
 def test_one_node_of_a_shared_schema_is_not_restored_among_running_ones():

@@ -226,7 +226,7 @@ def test_a_repair_that_was_killed_is_finished_by_the_next(marker, times):
     kept = put(HOSTS[THIRD], 5, "kept")
     heal()
     choice = {"erlmcp_cluster_survivor": THIRD}
-    kill_after(start(REPAIR, HOSTS, choice), marker, times, timeout=300)
+    kill_after(start(REPAIR, HOSTS, choice), marker, times=times, timeout=300)
     done = play(REPAIR, HOSTS, choice)
     assert done.rc == 0, done.messages
     assert_one_cluster()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .safety import SafetyCopies
 from .store import Store
+from .under_way import summary
 
 _TIME = "%Y%m%dT%H%M%SZ"
 # Of an archive whose file beside it is missing or damaged.
@@ -33,6 +34,7 @@ def backup_info(module, runner):
         "foreign": store.foreign(),
         "free_bytes": store.free_bytes(),
         "safety_copies": [describe_copy(copy) for copy in SafetyCopies(module.params["data_dir"]).found()],
+        "restore": summary(module.params["data_dir"]),
     }
 
 

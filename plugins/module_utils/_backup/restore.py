@@ -8,7 +8,9 @@ Work is done in ``.<name>.restore`` beside the data directory. ``state.json`` in
 which directories change places, so a run that was killed is finished by the next one.
 
 Nodes that are restored together go each step together: a node that started with its new tables while another one had
-its old ones would find a schema that is not its own.
+its old ones would find a schema that is not its own. What decides for all of them is noted on each before one acts on
+it: ``kept`` before a node forgets its way back, ``withdrawn`` before one goes it. So what a killed run has left says
+to which of the two ends all of them have to come (:func:`.under_way.plan_leftovers`).
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from .safety import BEFORE, FAILED, REVERTED, SafetyCopies
 from .staging import Area, Staging
 from .store import Store
 from .swap import Swap, check_can_exchange
+from .under_way import EXCHANGED, KEPT, PROVEN, STAGED, WITHDRAWN, read_state, work_directory
 from .versions import versions
 
 
@@ -57,21 +60,27 @@ def restore(module, runner):
     """The module ``restore``."""
     options = module.params
     job = Restore(options, runner)
-    back = {"reverted": job.revert, "withdrawn": job.withdraw, "resumed": job.resume}.get(options["state"])
-    if back is None:
+    end = {
+        "reverted": job.revert,
+        "kept": job.keep,
+        "finished": job.finish,
+        "withdrawn": job.withdraw,
+        "resumed": job.resume,
+    }.get(options["state"])
+    if end is None:
         job.find()
     steps = job.steps()
     archive = job.backup.path if job.backup else None
     result = {"changed": bool(steps), "steps": steps, "archive": archive, "diff": _diff(job.node_name, steps)}
     if module.check_mode:
         Lock.wait_until_free(options["run_dir"], options["service"])
-        if back is None:
+        if end is None:
             job.check_in_place()
         return result
     if not steps:
         return result
     with Lock(options["run_dir"], options["service"], "restore"):
-        return {**result, **(back or job.run)()}
+        return {**result, **(end or job.run)()}
 
 
 class Restore:
@@ -88,8 +97,7 @@ class Restore:
         self.members = options["members"]
         self.backup = self.tables_from = None
         self.data_dir = os.path.realpath(options["data_dir"])
-        parent, name = os.path.split(self.data_dir)
-        self.work = os.path.join(parent, f".{name}.restore")
+        self.work = work_directory(self.data_dir)
         self.area = os.path.join(self.work, "area")
         self.state_file = os.path.join(self.work, "state.json")
         self.swap = Swap(os.path.join(self.work, "swap.json"))
@@ -103,6 +111,10 @@ class Restore:
         """Find the archives and refuse what can be refused without reading them."""
         if not os.path.isdir(self.data_dir):
             raise OpsError(f"{self.data_dir} is not there: run the playbook site first", kind="data")
+        if self.options["together"] and self.options["state"] == "present":
+            raise OpsError(
+                "together: take the steps staged, exchanged, started, proven, kept and finished", kind="input"
+            )
         if not self.members:
             raise OpsError("members: nothing is to be restored; name config, data or both", kind="input")
         self.backup = self.store.find(self.options["archive"], self.options["host"])
@@ -157,11 +169,8 @@ class Restore:
         start = ["start the node", "wait until healthy"]
         if wanted == "reverted":
             return ["stop the node", f"put {self._newest_safety_copy()} back", *start]
-        if wanted in ("withdrawn", "resumed"):
-            there = self._state() is not None
-            return (
-                [f"stop the node and put back what {self.data_dir} was"] if wanted == "withdrawn" else start
-            ) * there
+        if wanted in ("kept", "finished", "withdrawn", "resumed"):
+            return self._last_steps(wanted, start)
         what = " and ".join(self.members)
         stage = [f"verify {self.backup.name} and unpack its {what} beside {self.data_dir}"]
         if wanted == "staged":
@@ -169,9 +178,22 @@ class Restore:
         swap = [f"exchange it with {self.data_dir}, which is kept"] if "data" in self.members else []
         config = ["switch to the restored config set"] if "config" in self.members else []
         steps = [*stage, "stop the node", *swap, *config]
-        return (
-            steps if wanted == "exchanged" else [*steps, "start the node", "wait until healthy and all rows are there"]
-        )
+        if wanted == "exchanged":
+            return steps
+        return [*steps, "start the node", *(["wait until healthy and all rows are there"] * (wanted != "started"))]
+
+    def _last_steps(self, wanted, start):
+        state = self._state()
+        if state is None:
+            return []
+        if state["phase"] == STAGED:
+            return ["remove what is staged"] if wanted == "withdrawn" else []
+        return {
+            "kept": ["keep what is in service"],
+            "finished": ["end the restore"],
+            "withdrawn": ["stop the node", f"put back what {self.data_dir} was"],
+            "resumed": start,
+        }[wanted]
 
     def key(self):
         """Tells one restore from another, so that a run that died is only continued by the same one."""
@@ -182,6 +204,7 @@ class Restore:
 
     def run(self):
         """Stage, exchange, start and prove, as far as is asked for and not done yet; the caller holds the lock."""
+        self._check_nothing_else_is_under_way()
         self.recover()
         state = self._state()
         if state is None or state["key"] != self.key():
@@ -191,13 +214,31 @@ class Restore:
             return {"tables": state["tables"]}
         try:
             self._exchange(state)
-            if self.options["state"] == "exchanged":
+            if self.options["state"] == "started":
+                self._start()
+            if self.options["state"] in ("exchanged", "started"):
                 return {"tables": state["tables"]}
             healthy = self._start_and_prove(state["tables"])
         except OpsError as error:
             # Who is restored with others must not start with old tables among new ones.
             raise self._failure(state, error) if self.options["together"] else self._go_back(state, error) from error
-        return self._finish(state, healthy)
+        state["downtime_seconds"] = round(time.time() - state["stopped_at"], 1)
+        self._note({**state, "phase": PROVEN})
+        result = {"downtime_seconds": state["downtime_seconds"], "health": healthy["health"], "tables": state["tables"]}
+        return result if self.options["state"] == "proven" else {**result, **self._finish(state)}
+
+    def _check_nothing_else_is_under_way(self):
+        """Refuse to go on alone from where a run on several nodes has ended, or past what it has decided."""
+        state = self._state()
+        if state is None or state["phase"] == STAGED:
+            return
+        decided = state["phase"] in (KEPT, WITHDRAWN)
+        if decided or (state["together"] and (not self.options["together"] or state["key"] != self.key())):
+            raise OpsError(
+                f"a restore of {', '.join(state['together'] or [self.node_name])} has not ended (it is "
+                f"{state['phase']}): run the playbook restore on all of these nodes, which ends it",
+                kind="restore",
+            )
 
     def recover(self):
         """Finish what a killed run left half done, up to where data is all old or all new again."""
@@ -218,11 +259,7 @@ class Restore:
         self.swap.tidy()
 
     def _state(self):
-        try:
-            with open(self.state_file, encoding="utf-8") as stream:
-                return json.load(stream)
-        except FileNotFoundError:
-            return None
+        return read_state(self.data_dir)
 
     def _clear(self):
         """Forget the work, all of it at once: a half of it would be taken for something that is under way."""
@@ -256,6 +293,8 @@ class Restore:
             os.sync()
             state = {
                 "key": self.key(),
+                "phase": STAGED,
+                "together": self.options["together"],
                 "archive": self.backup.name,
                 "tables": manifest["tables"],
                 "config_set": config_set,
@@ -274,9 +313,8 @@ class Restore:
 
     def _exchange(self, state):
         """Stop, and let what is staged take the place of what was live. Safe to repeat."""
-        if state["stopped_at"] is None:
-            state["ran"] = self.observer.unit.state().running
-            state["stopped_at"] = time.time()
+        if state["phase"] == STAGED:
+            state.update(phase=EXCHANGED, ran=self.observer.unit.state().running, stopped_at=time.time())
             self._note(state)
         if "data" in self.members and self.swap.pending() is None:
             self.swap.begin(os.path.join(self.area, "new"), self.data_dir, self._beside_data(BEFORE))
@@ -287,23 +325,16 @@ class Restore:
         if state["config_set"]:
             self._config().activate(state["config_set"])
 
-    def _finish(self, state, healthy):
-        downtime = round(time.time() - state["stopped_at"], 1)
+    def _finish(self, state):
         note = self.swap.pending()
         if note:
             self._describe(note["aside"], state)
         self._clear()
-        self.progress.say(f"{state['archive']} is in service, the node was down for {downtime} s")
+        self.progress.say(f"{state['archive']} is in service, the node was down for {state['downtime_seconds']} s")
         warning = write_metrics(
             self.options["metrics_dir"], {"erlmcp_restore_last_success_timestamp_seconds": time.time()}
         )
-        return {
-            "downtime_seconds": downtime,
-            "safety_copy": note and note["aside"],
-            "tables": state["tables"],
-            "health": healthy["health"],
-            "warnings": [warning] if warning else [],
-        }
+        return {"safety_copy": note and note["aside"], "warnings": [warning] if warning else []}
 
     def _start_and_prove(self, wanted):
         started = time.time()
@@ -371,19 +402,57 @@ class Restore:
             self._config().put_back(state["slots"])
         return self.swap.pending()["aside"] if note else None
 
-    # The way back, asked for
+    # The end of a restore of several nodes: first the decision on each of them, then what follows from it
+
+    def keep(self):
+        """Decide that what is in service stays; all nodes have been proven."""
+        state = self._state()
+        if state["phase"] not in (PROVEN, KEPT):
+            raise OpsError(
+                f"{self.node_name} has not been proven with {state['archive']}, so it cannot be kept: run the playbook "
+                "restore again, which goes on from here",
+                kind="restore",
+            )
+        self._note({**state, "phase": KEPT})
+        return {}
+
+    def finish(self):
+        """Forget the way back, after all nodes have decided to keep what is in service."""
+        state = self._state()
+        if state["phase"] != KEPT:
+            raise OpsError(f"{self.node_name} has not decided to keep {state['archive']} (kept)", kind="restore")
+        return {"downtime_seconds": state["downtime_seconds"], "tables": state["tables"], **self._finish(state)}
 
     def withdraw(self):
-        """Take back what was exchanged and did not serve; the node is left stopped for :meth:`resume`."""
-        return {"safety_copy": self._withdraw(self._state())}
+        """Take back what was exchanged; the node is left stopped for :meth:`resume`. What is only staged goes."""
+        state = self._state()
+        if state["phase"] == KEPT:
+            raise OpsError(
+                f"{self.node_name} keeps {state['archive']}, since all nodes were proven with theirs: run the playbook "
+                "restore again, which ends that",
+                kind="restore",
+            )
+        if state["phase"] == STAGED:
+            self._clear()
+            return {"safety_copy": None}
+        self._note({**state, "phase": WITHDRAWN})
+        return {"safety_copy": self._withdraw(state)}
 
     def resume(self):
         """Start the node with the state it had before, unless it did not run then."""
         state = self._state()
+        self._check_is_back()
         health = self._start_and_prove([])["health"] if state["ran"] else None
-        downtime = round(time.time() - state["stopped_at"], 1) if state["stopped_at"] else 0.0
+        downtime = round(time.time() - state["stopped_at"], 1)
         self._clear()
-        return {"downtime_seconds": downtime, "health": health}
+        return {"downtime_seconds": downtime, "health": health, "back": True}
+
+    def _check_is_back(self):
+        """Prove by its inode that the directory in service is the one of before."""
+        note = self.swap.pending()
+        restored = note is not None and (note["candidate"] == os.path.join(self.area, "new")) == self.swap.exchanged()
+        if restored or self._state()["phase"] != WITHDRAWN:
+            raise OpsError(f"{self.data_dir} is not what it was before the restore: it is left stopped", kind="restore")
 
     def _newest_safety_copy(self):
         """Path of what the last restore moved aside, or of what a killed run was about to put back."""
@@ -397,6 +466,7 @@ class Restore:
 
     def revert(self):
         """Put the newest safety copy back into service; what is live is kept in turn."""
+        self._check_nothing_else_is_under_way()
         safety = self._newest_safety_copy()
         note = self.swap.pending()
         if note is None or note["candidate"] != safety:

@@ -29,7 +29,7 @@ def info(tmp_path, host=None):
 def test_where_nothing_is_there_yet_nothing_is_told(tmp_path):
     told = info(tmp_path)
     assert told.pop("free_bytes") > 0
-    assert told == {"changed": False, "backups": [], "foreign": [], "safety_copies": []}
+    assert told == {"changed": False, "backups": [], "foreign": [], "safety_copies": [], "restore": None}
     assert os.listdir(tmp_path) == []
 
 

@@ -1,0 +1,64 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: restore_leftovers
+short_description: What a restore that was killed calls for, before another one begins
+version_added: 0.1.0
+author: erlmcp.ops contributors (@erlmcp)
+description:
+  - A restore of several nodes comes to the same end on all of them. When its run was killed, what is noted on the hosts
+    says which end that is.
+options:
+  _input:
+    description: Inventory name of each host to what M(erlmcp.ops.backup_info) returned as C(restore).
+    type: dict
+    required: true
+  nodes:
+    description: Inventory name to node name.
+    type: dict
+    required: true
+  plan:
+    description: What P(erlmcp.ops.restore_plan#filter) returned for the restore that is wanted now.
+    type: dict
+    required: true
+  lost:
+    description: Inventory names of hosts that do not come back.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Show what is to be done first
+  ansible.builtin.debug:
+    msg: "{{ {'node1': found.restore} | erlmcp.ops.restore_leftovers({'node1': 'erlmcp@node1'}, plan) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: C(action), which is V(keep), V(withdraw) or empty; C(done), whether nothing is left to be restored after
+    it; and C(text) for the operator.
+  type: dict
+"""
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.under_way import plan_leftovers
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+
+
+def restore_leftovers(found, nodes, plan, lost=()):
+    try:
+        return plan_leftovers(found, nodes, {host: part["archive"] for host, part in plan.items()}, lost)
+    except OpsError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Offers the filter."""
+
+    def filters(self):
+        return {"restore_leftovers": restore_leftovers}

@@ -1,0 +1,112 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How far a restore is on a host, as it is noted beside the data directory, and what a killed run calls for. Pure."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from .._core.errors import OpsError
+
+# Built beside what serves; nothing was stopped.
+STAGED = "staged"
+# Stopped to be exchanged. Whether that happened the directories say.
+EXCHANGED = "exchanged"
+# Serves with every row; the way back is still open.
+PROVEN = "proven"
+# Decided when all nodes were proven: what is in service stays.
+KEPT = "kept"
+# Decided when one was not: every node gets back what it had.
+WITHDRAWN = "withdrawn"
+
+KEEP = "keep"
+WITHDRAW = "withdraw"
+
+
+def work_directory(data_dir):
+    """Path of the directory in which a restore of ``data_dir`` does its work."""
+    parent, name = os.path.split(os.path.realpath(data_dir))
+    return os.path.join(parent, f".{name}.restore")
+
+
+def read_state(data_dir):
+    """Return what is noted of a restore that has not ended, or ``None``."""
+    try:
+        with open(os.path.join(work_directory(data_dir), "state.json"), encoding="utf-8") as stream:
+            return json.load(stream)
+    except FileNotFoundError:
+        return None
+
+
+def summary(data_dir):
+    """Return what module ``backup_info`` tells of it."""
+    state = read_state(data_dir)
+    return state and {name: state[name] for name in ("phase", "archive", "together")}
+
+
+def plan_leftovers(found, nodes, wanted, lost=()):
+    """Decide what has to be done with what runs have left that were killed, before another restore begins.
+
+    :param found: inventory name of each host to its :func:`summary`.
+    :param nodes: inventory name to node name, of all hosts of the inventory.
+    :param wanted: inventory name to the archive that the host is to get now.
+    :param lost: inventory names of hosts that do not come back.
+    :return: ``action``, which is ``keep``, ``withdraw`` or empty, ``done``, whether nothing is left to be restored
+        after it, and ``text`` for the operator.
+    :raises OpsError: when hosts are missing on which that restore is under way too.
+    """
+    left = {host: state for host, state in found.items() if state}
+    _check_all_are_here(left, {nodes.get(host, host) for host in [*found, *lost]})
+    phases = {state["phase"] for state in left.values()}
+    same = all(state["archive"] == wanted[host] for host, state in left.items())
+    if WITHDRAWN in phases:
+        return _leftovers(WITHDRAW, "a restore was being taken back when its run ended: every node gets what it had")
+    if KEPT in phases:
+        text = "a restore had succeeded on all nodes when its run ended: what is in service stays"
+        return _leftovers(KEEP, text, done=same)
+    if phases <= {STAGED}:
+        return _leftovers("", "")
+    if same and len(left) == len(found):
+        return _leftovers("", "a restore of the same archives is under way: going on with it")
+    why = "of other archives" if not same else f"that {', '.join(sorted(set(found) - set(left)))} took no part in"
+    return _leftovers(WITHDRAW, f"a restore {why} has not ended: every node gets what it had before it")
+
+
+def _check_all_are_here(left, present):
+    missing = sorted({node for state in left.values() for node in state["together"]} - present)
+    if missing:
+        raise OpsError(
+            f"a restore of {', '.join(sorted(left))} together with {', '.join(missing)} has not ended, and those are "
+            "not in this run: run the playbook restore on all of them, without --limit. Name hosts that are lost for "
+            "good in erlmcp_backup_restore_lost",
+            kind="restore",
+        )
+
+
+def _leftovers(action, text, done=False):
+    return {"action": action, "done": done, "text": text}
+
+
+def outcome(results, own):
+    """Say why a restore failed, and what each node has now, going by what each has answered.
+
+    :param results: inventory name to the results of its restore and of its way back, each ``None`` if there is none.
+    :param own: inventory name of the host whose message this is.
+    """
+    reasons = {host: restored["msg"] for host, (restored, _back) in results.items() if (restored or {}).get("failed")}
+    told = [f"{host} could not be restored" for host in sorted(reasons)]
+    told += [f"{host} has not answered" for host, (restored, _back) in sorted(results.items()) if restored is None]
+    reason = reasons.get(own, "; ".join(told)).rstrip(".")
+    if len(results) == 1:
+        return reason
+    back = {host for host, (_restored, resumed) in results.items() if (resumed or {}).get("back")}
+    if back == set(results):
+        return f"{reason}. Every node has back what it had."
+    return (
+        f"{reason}. These nodes have back what they had: {', '.join(sorted(back)) or 'none'}. Of these it is not "
+        f"known: {', '.join(sorted(set(results) - back))}. Repair what is named above, then run the playbook restore "
+        "on all of them again, which ends this restore first"
+    )

@@ -1,0 +1,81 @@
+# Copyright: erlmcp.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Of two runs that change a cluster one waits, so every playbook that does takes the lock and gives it back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
+# What these change no other run trips over, or they change nothing.
+WITHOUT_LOCK = {
+    "audit_security": "looks",
+    "backup": "writes to the store of its host, which has a lock of its own",
+    "check_health": "looks",
+    "client_certificates": "writes to the control node",
+    "prune_backups": "as backup",
+    "restore_drill": "starts a node of its own",
+    "scale": "plans; on Kubernetes the API server decides who is first",
+    "verify_backups": "as backup",
+}
+
+
+def load(name):
+    return yaml.safe_load((PLAYBOOKS / f"{name}.yml").read_text())
+
+
+def imported(plays):
+    return [play["ansible.builtin.import_playbook"].removesuffix(".yml") for play in plays if not hosts_of(play)]
+
+
+def hosts_of(play):
+    return play.get("hosts")
+
+
+ALL = {path.stem for path in PLAYBOOKS.glob("*.yml")}
+PARTS = {part for name in ALL for part in imported(load(name))} - {"roll", "rotate_tls", "site"}
+
+
+def whole(name):
+    """The plays of a playbook in their order, those that it imports among them."""
+    for play in load(name):
+        if hosts_of(play):
+            yield play
+        else:
+            yield from whole(play["ansible.builtin.import_playbook"].removesuffix(".yml"))
+
+
+def tasks_from(play):
+    return re.findall(r"'tasks_from': '(\w+)'", str(play))
+
+
+@pytest.mark.parametrize("name", sorted(ALL - PARTS - set(WITHOUT_LOCK)))
+def test_a_playbook_that_changes_a_cluster_locks_it_and_gives_the_lock_back(name):
+    plays = [tasks_from(play) for play in whole(name)]
+    locking = [number for number, tasks in enumerate(plays) if "lock" in tasks]
+    unlocking = [number for number, tasks in enumerate(plays) if "unlock" in tasks]
+    assert locking, "takes no lock"
+    assert unlocking, "keeps the lock"
+    assert unlocking[-1] > locking[-1]
+
+
+@pytest.mark.parametrize("name", ["introduce_ca", "replace_ca", "restore", "retire_ca", "revert_config", "rotate_tls"])
+def test_a_play_that_fails_gives_the_lock_back_too(name):
+    plays = list(whole(name))
+    first = next(number for number, play in enumerate(plays) if "lock" in tasks_from(play))
+    # The restarts of a roll do that themselves.
+    rolls = list(whole("roll"))
+    changing = [play for play in plays[first:] if play not in rolls and set(tasks_from(play)) - {"check", "lock"}]
+    assert changing
+    for play in changing:
+        assert {"give_up", "unlock"} & set(tasks_from(play)), play["name"]
+
+
+def test_what_takes_no_lock_exists():
+    assert set(WITHOUT_LOCK) <= ALL
