@@ -17,6 +17,11 @@ options:
       url:
         description: Health endpoint, as seen from the node's host. Without it HTTP is not asked.
         type: str
+      application:
+        description: Application that must have started, whatever the level. A node that does not answer over
+          distribution cannot be asked that. Empty asks for none.
+        type: str
+        default: ""
       tls_dir:
         description: Directory with C(ca.pem), C(cert.pem) and C(key.pem), to be used where the URL begins with https.
         type: path

@@ -118,16 +118,21 @@ def test_check_health_shows_every_node():
         assert f"{node}: release 1.0.0, healthy" in done.output
 
 
-def test_check_health_fails_when_a_node_is_down_and_names_it():
-    victim = list(HOSTS)[1]
+def test_check_health_fails_when_a_node_is_down_or_does_not_run_its_application_and_names_it():
+    _first, victim, idle = HOSTS
     ssh(HOSTS[victim], "systemctl stop erlmcp")
+    ssh(HOSTS[idle], "erlmcp eval 'application:stop(erlmcp).'")
     try:
-        done = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1})
+        # The level at which a node that does not serve answers all the same.
+        options = {"erlmcp_cluster_wait_seconds": 1, "erlmcp_health_level": "ping"}
+        done = play("erlmcp.ops.check_health", HOSTS, options)
     finally:
         ssh(HOSTS[victim], "systemctl start erlmcp")
+        ssh(HOSTS[idle], "erlmcp eval 'application:ensure_all_started(erlmcp, permanent).'")
     assert done.rc != 0
     assert f"erlmcp@{victim} is not healthy: erlmcp.service is inactive" in done.messages
     assert f"does not see erlmcp@{victim}" in done.messages
+    assert f"erlmcp@{idle} answers, and application erlmcp has not started, or has ended" in done.messages
     assert play("erlmcp.ops.check_health", HOSTS).rc == 0
 
 

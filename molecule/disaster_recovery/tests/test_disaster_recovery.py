@@ -31,7 +31,17 @@ def hosts(*arguments):
     subprocess.run([sys.executable, shared / "hosts.py", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_a_cluster_comes_back_on_machines_with_other_names(tmp_path):
+KEPT = "Decide that what is in service stays]"
+CHANGED, DECIDED = "changed: [a.found.test]", "ok: [a.found.test]"
+
+
+def killed_between_two_nodes(variables, task, told):
+    """Restore one host after the other, and kill that when the first one has taken a step."""
+    run = start("erlmcp.ops.restore", FOUND, variables, ["--forks", "1"])
+    kill_after(run, f"TASK [erlmcp.ops.erlmcp_backup : {task}", told, timeout=300)
+
+
+def test_a_cluster_comes_back_on_machines_with_other_names_though_its_runs_are_killed(tmp_path):
     first, second, third = LOST.values()
     sessions = {address: put(address, 25, f"of-{number}") for number, address in enumerate(LOST.values())}
     wanted = content(first)
@@ -57,17 +67,24 @@ def test_a_cluster_comes_back_on_machines_with_other_names(tmp_path):
     assert "a.found.test (erlmcp@a.found.test) gets erlmcp-n1.lost.test-" in shown.output
     assert all(content(address)[1] == 0 for address in FOUND.values())
 
+    killed_between_two_nodes(recover, "Restore up to the step exchanged]", CHANGED)
+    killed_between_two_nodes(recover, KEPT, DECIDED)
+    # All serve, and one has decided that it stays so: what clients bring now is not taken away again.
+    assert [content(address)[4] for address in FOUND.values()] == [wanted[4]] * len(FOUND)
+    put(FOUND["a.found.test"], 1, "meanwhile")
     started = time.monotonic()
     done = play("erlmcp.ops.restore", FOUND, recover)
-    print(f"restored in {time.monotonic() - started:.1f} s")
+    print(f"ended in {time.monotonic() - started:.1f} s")
     assert done.rc == 0, done.messages
+    assert "a restore had succeeded on all nodes when its run ended" in done.output
 
     names = {f"erlmcp@{name}" for name in FOUND}
     for number, address in enumerate(FOUND.values()):
         assert health(address)["status"] == "healthy"
         found = content(address)
-        assert (found[0], found[1], found[3], found[4]) == (wanted[0], wanted[1], 0, wanted[4])
-        assert found[2] == audit[number]
+        assert (found[0], found[1], found[3]) == (wanted[0] + 1, wanted[1] + 1, 0)
+        assert found[2] == audit[number] or number == 0
+        assert ssh(address, "ls -d /var/lib/.erlmcp.restore", check=False).returncode != 0
         running = evaluate(address, "lists:sort(mnesia:system_info(running_db_nodes)).")
         assert set(running.strip("[]").replace("'", "").replace(" ", "").split(",")) == names
         assert "lost" not in evaluate(address, "mnesia:system_info(db_nodes).")
@@ -82,47 +99,6 @@ def test_a_cluster_comes_back_on_machines_with_other_names(tmp_path):
         assert client.call("get", key="after")["content"][0]["text"] == "the flood"
 
 
-@pytest.fixture(name="saved", scope="module")
-def _saved(tmp_path_factory):
-    """Function that backs the nodes up and then gives them a row more; returns variables that restore, and contents.
-
-    The contents are those that were backed up and those there are now, of each node.
-    """
-
-    def save():
-        directory = tmp_path_factory.mktemp("archives")
-        before = [content(address) for address in FOUND.values()]
-        done = play("erlmcp.ops.backup", FOUND, {**REPLACEMENT, "erlmcp_backup_fetch_dir": str(directory)})
-        assert done.rc == 0, done.messages
-        put(next(iter(FOUND.values())), 1, "later")
-        variables = {
-            **REPLACEMENT,
-            "erlmcp_backup_restore_from": str(directory),
-            "erlmcp_backup_restore_start_timeout_seconds": 20,
-        }
-        return variables, before, [content(address) for address in FOUND.values()]
-
-    return save
-
-
-@pytest.fixture(name="broken")
-def _broken():
-    """Function that keeps a node from serving with what is restored, by a command of its unit; undone afterwards."""
-    address = FOUND["c.found.test"]
-    drop_in = "/etc/systemd/system/erlmcp.service.d/fail.conf"
-
-    def repair():
-        ssh(address, f"rm -f {drop_in} && systemctl daemon-reload")
-
-    def break_it(command):
-        ssh(address, "rm -rf /var/lib/erlmcp.before-restore-*; mkdir -p /etc/systemd/system/erlmcp.service.d")
-        ssh(address, f"cat > {drop_in} && systemctl daemon-reload", typed=f"[Service]\n{command}\n")
-        return repair
-
-    yield break_it
-    repair()
-
-
 NOT_AT_ALL = "ExecStartPre=/bin/sh -c '! ls -d /var/lib/erlmcp.before-restore-*'"
 # The others find its tables, and serve.
 NOT_HEALTHY = (
@@ -131,55 +107,45 @@ NOT_HEALTHY = (
 )
 
 
-def whole():
-    """Contents of all nodes, each of which is healthy and has no restore under way."""
-    for address in FOUND.values():
-        assert health(address)["status"] == "healthy"
-        assert ssh(address, "ls -d /var/lib/.erlmcp.restore", check=False).returncode != 0
-    return [content(address) for address in FOUND.values()]
+@pytest.fixture(name="broken")
+def _broken():
+    """Function that keeps a node from serving with what is restored, by a command of its unit; undone afterwards."""
+    address = FOUND["c.found.test"]
+    drop_in = "/etc/systemd/system/erlmcp.service.d/fail.conf"
+
+    def break_it(command):
+        ssh(address, "rm -rf /var/lib/erlmcp.before-restore-*; mkdir -p /etc/systemd/system/erlmcp.service.d")
+        ssh(address, f"cat > {drop_in} && systemctl daemon-reload", typed=f"[Service]\n{command}\n")
+
+    yield break_it
+    ssh(address, f"rm -f {drop_in} && systemctl daemon-reload")
 
 
 @pytest.mark.parametrize(
-    "command", [NOT_AT_ALL, NOT_HEALTHY], ids=["before the others serve", "after the others serve"]
+    ("command", "is_killed"),
+    [(NOT_AT_ALL, False), (NOT_HEALTHY, True)],
+    ids=["before the others serve", "after the others serve, and the run is killed on the way back"],
 )
-def test_a_node_that_cannot_be_restored_takes_the_others_back(saved, broken, command):
-    variables, _before, later = saved()
+def test_a_node_that_cannot_be_restored_takes_the_others_back(tmp_path, broken, command, is_killed):
+    saved = play("erlmcp.ops.backup", FOUND, {**REPLACEMENT, "erlmcp_backup_fetch_dir": str(tmp_path)})
+    assert saved.rc == 0, saved.messages
+    put(FOUND["a.found.test"], 5, "later")
+    wanted = [content(address) for address in FOUND.values()]
     broken(command)
-    done = play("erlmcp.ops.restore", FOUND, variables)
+    restored = {
+        **REPLACEMENT,
+        "erlmcp_backup_restore_from": str(tmp_path),
+        "erlmcp_backup_restore_start_timeout_seconds": 20,
+    }
+    if is_killed:
+        killed_between_two_nodes(restored, "Stop the node and put back what it had]", CHANGED)
+    done = play("erlmcp.ops.restore", FOUND, restored)
     assert done.rc != 0
+    assert ("a restore was being taken back when its run ended" in done.output) == is_killed
     assert "Every node has back what it had" in done.messages
-    assert whole() == later
-
-
-KEPT = "Decide that what is in service stays]"
-CHANGED, DECIDED = "changed: [a.found.test]", "ok: [a.found.test]"
-
-
-@pytest.mark.parametrize(
-    ("task", "told", "command"),
-    [
-        ("Restore up to the step exchanged]", CHANGED, None),
-        (KEPT, DECIDED, None),
-        ("Stop the node and put back what it had]", CHANGED, NOT_AT_ALL),
-    ],
-    ids=["exchanged", "kept", "withdrawn"],
-)
-def test_a_restore_killed_between_two_nodes_comes_to_the_same_end_on_all(saved, broken, task, told, command):
-    variables, before, _later = saved()
-    repair = broken(command) if command else None
-    # One host after the other.
-    run = start("erlmcp.ops.restore", FOUND, variables, ["--forks", "1"])
-    kill_after(run, f"TASK [erlmcp.ops.erlmcp_backup : {task}", told, timeout=300)
-    if repair:
-        repair()
-    wanted = before
-    if task == KEPT:
-        # What is in service takes in rows, which the next run must not take away.
-        put(next(iter(FOUND.values())), 1, "meanwhile")
-        wanted = [content(address) for address in FOUND.values()]
-    done = play("erlmcp.ops.restore", FOUND, variables)
-    assert done.rc == 0, done.messages
-    assert whole() == wanted
+    assert all(health(address)["status"] == "healthy" for address in FOUND.values())
+    assert all(ssh(a, "ls -d /var/lib/.erlmcp.restore", check=False).returncode != 0 for a in FOUND.values())
+    assert [content(address) for address in FOUND.values()] == wanted
 
 
 def test_one_node_of_a_shared_schema_is_not_restored_among_running_ones():

@@ -5,7 +5,8 @@
 """Health in levels: HTTP, else ping over distribution, else process and unit.
 
 A level that is absent (nothing listens) hands over to the next one. A level that answers "not healthy" is a
-verdict: the levels below cannot overrule it.
+verdict: the levels below cannot overrule it. Nor can those above when a node says that its application has not started:
+a virtual machine answers before its application has started, and after it has crashed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ HEALTH_SPEC = {
         "default": {},
         "options": {
             "url": {"type": "str"},
+            "application": {"type": "str", "default": ""},
             "tls_dir": {"type": "path"},
             "status_key": {"type": "str", "default": "status", "no_log": False},
             "status_value": {"type": "str", "default": "healthy"},

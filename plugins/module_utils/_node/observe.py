@@ -132,6 +132,10 @@ class Observer:
             self.store = parse_store(figures.pop("store"))
             figures["applications"] = {str(name): version for name, version in figures["applications"]}
             answers.append(Answer("ping", "ok", f"{self.node.name} answers over distribution"))
+            application = self.health_options["application"]
+            if application and application not in figures["applications"]:
+                text = f"{self.node.name} answers, and application {application} has not started, or has ended"
+                answers.insert(0, Answer("ping", "unhealthy", text))
         except OpsError as error:
             # While a node starts, its tables come and go between two words of the question.
             if error.kind not in ("unreachable", "erlang"):

@@ -69,6 +69,7 @@ def options(url, **others):
         "url": url,
         "tls_dir": None,
         "status_key": "status",
+        "application": "",
         "status_value": "healthy",
         "request_timeout_seconds": 1,
         **others,

@@ -13,6 +13,8 @@ import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots
+from ansible_collections.erlmcp.ops.plugins.module_utils._node import observe as observing
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.health import Answer
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import CONFIG_FILES, Observer, node_info
 
 NO_UNIT = hashlib.sha256().hexdigest()
@@ -93,9 +95,10 @@ def _spec(tmp_path):
     return spec
 
 
-def health(level):
+def health(level, application="erlmcp"):
     return {
         "url": None,
+        "application": application,
         "tls_dir": None,
         "status_key": "status",
         "status_value": "healthy",
@@ -104,8 +107,8 @@ def health(level):
     }
 
 
-def observe(spec, unit=None, erl_call=ANSWERS, level="ping", predicted_next=None):
-    return Observer(spec, health(level), FakeRunner(unit or RUNNING, erl_call), predicted_next).observe()
+def observe(spec, unit=None, erl_call=ANSWERS, level="ping", predicted_next=None, **options):
+    return Observer(spec, health(level, **options), FakeRunner(unit or RUNNING, erl_call), predicted_next).observe()
 
 
 def test_a_node_that_runs_what_is_on_disk_needs_no_restart(spec):
@@ -115,6 +118,20 @@ def test_a_node_that_runs_what_is_on_disk_needs_no_restart(spec):
     assert state["release"] == {"running": "1.0.0", "current": "1.0.0", "next": None, "previous": None}
     assert state["figures"]["applications"] == {"erlmcp": "1.0.0"}
     assert state["health"]["level"] == "ping"
+
+
+@pytest.mark.parametrize("level", ["ping", "process"])
+def test_a_node_whose_application_has_not_started_is_unhealthy_at_every_level(spec, level):
+    found = observe(spec, level=level, application="other")["health"]
+    assert (found["healthy"], found["level"]) == (False, "ping")
+    assert "application other has not started, or has ended" in found["detail"]
+    assert observe(spec, level=level, application="")["health"]["healthy"]
+
+
+def test_what_answers_http_does_not_stand_in_for_an_application_that_has_ended(spec, monkeypatch):
+    monkeypatch.setattr(observing, "ask_http", lambda _options: Answer("http", "ok", "200"))
+    assert observe(spec, level="http")["health"]["level"] == "http"
+    assert not observe(spec, level="http", application="other")["health"]["healthy"]
 
 
 def test_a_question_that_fails_in_a_node_that_starts_is_no_answer_yet(spec):
