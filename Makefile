@@ -47,7 +47,8 @@ packages:
 	@missing=$$(for each in $(PACKAGES); do dpkg -s $$each > /dev/null 2>&1 || echo $$each; done); \
 	  [ -z "$$missing" ] || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; }
 
-$(VENV)/.done: requirements.txt | packages
+# Its name says of which requirements it is made; the file of a fresh clone is newer.
+$(VENV)/.done: | packages
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r requirements.txt
 	touch $@
