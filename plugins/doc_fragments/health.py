@@ -42,4 +42,11 @@ options:
         description: How long one HTTP request may take. A request that times out counts as unhealthy.
         type: int
         default: 5
+      settle_seconds:
+        description:
+          - How long a node that was started has to stay healthy, as one process, before the start counts as good.
+            Whoever only looks at a node does not wait for that.
+          - A release was seen that answers for 8 s before its application crashes.
+        type: int
+        default: 10
 """

@@ -38,5 +38,6 @@ build() {
 build 1.0.0 full       true  erlmcp-1.0.0
 build 1.1.0 extra_tool true  erlmcp-1.1.0
 build 1.2.0 failing    true  erlmcp-1.2.0
+build 1.3.0 crashing   true  erlmcp-1.3.0
 build 0.6.0 bare       true  erlmcp-0.6.0
 build 1.0.0 full       false erlmcp-1.0.0-noerts

@@ -22,7 +22,7 @@ SCENARIO = Path(__file__).parents[1]
 HOSTS = Hosts(SCENARIO)
 (BALANCER,) = Hosts(SCENARIO, "erlmcp_balancers").values()
 FIRST, SECOND, THIRD = HOSTS
-RELEASES, BROKEN = {"1.0.0", "1.1.0"}, "1.2.0"
+RELEASES, BROKEN, CRASHING = {"1.0.0", "1.1.0"}, "1.2.0", "1.3.0"
 SESSION_SECONDS = {"erlmcp_load_balancer_drain_seconds": 10, "erlmcp_cluster_drain_timeout_seconds": 10}
 
 
@@ -115,6 +115,23 @@ def test_a_release_that_never_gets_healthy_is_taken_back_on_the_first_node_only(
     assert all(not watch.outages(name) for name in (SECOND, THIRD))
     for address in HOSTS.values():
         assert ssh(address, "readlink /opt/erlmcp/next", check=False).returncode != 0
+
+
+def test_a_release_whose_application_crashes_after_seconds_is_taken_back_too(old):
+    """Until then it is healthy at the level that the release of the test is asked at, and at any other."""
+    before = pids()
+    patient = {
+        "erlmcp_health_level": "ping",
+        "erlmcp_health_settle_seconds": 10,
+        "erlmcp_cluster_start_timeout_seconds": 20,
+    }
+    done = play("erlmcp.ops.upgrade", HOSTS, {**archive(CRASHING), **patient})
+    assert done.rc != 0
+    assert f"put back on release {old} and serves again" in done.messages
+    assert set(versions().values()) == {old}
+    assert {name: pids()[name] for name in (SECOND, THIRD)} == {name: before[name] for name in (SECOND, THIRD)}
+    done = play("erlmcp.ops.check_health", HOSTS)
+    assert done.rc == 0, done.messages
 
 
 def test_the_canary_goes_first(old, new):

@@ -22,6 +22,7 @@ import time
 
 from .._core.errors import OpsError
 from .._node.observe import CONFIG_FILES, Observer, unhealthy_message
+from .._node.settling import Settling
 from .._node.unit import Unit
 from . import tables
 from .lock import Lock
@@ -179,13 +180,15 @@ class Drill:
         self._give_loopback_the_address_of(node["name"])
         observer = Observer(node, self.options["health"], self.runner)
         deadline = started + self.options["start_timeout_seconds"]
+        settling = Settling(self.options["health"]["settle_seconds"])
         while True:
             state = observer.observe()
             rows, problems = {}, [unhealthy_message(state, [])]
             if state["health"]["healthy"]:
                 rows = tables.sizes(observer.node) if state["distribution_error"] is None else {}
                 problems = row_problems(rows, wanted)
-            if not problems or observer.gave_up(state) or time.monotonic() >= deadline:
+            settled = settling.look(state, not problems)
+            if settled or (problems and (observer.gave_up(state) or time.monotonic() >= deadline)):
                 return {
                     "problems": problems,
                     "rows": rows,

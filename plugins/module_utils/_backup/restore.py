@@ -26,6 +26,7 @@ from .._core.errors import OpsError
 from .._core.files import sync_directory, write_atomically
 from .._erlang.node import Unreachable
 from .._node.observe import Observer, unhealthy_message
+from .._node.settling import Settling
 from . import tables
 from .archive import read_archive
 from .fit import check_fit
@@ -222,7 +223,7 @@ class Restore:
         except OpsError as error:
             # Who is restored with others must not start with old tables among new ones.
             raise self._failure(state, error) if self.options["together"] else self._go_back(state, error) from error
-        state["downtime_seconds"] = round(time.time() - state["stopped_at"], 1)
+        state["downtime_seconds"] = self._down_since(state["stopped_at"])
         self._note({**state, "phase": PROVEN})
         result = {"downtime_seconds": state["downtime_seconds"], "health": healthy["health"], "tables": state["tables"]}
         return result if self.options["state"] == "proven" else {**result, **self._finish(state)}
@@ -342,15 +343,16 @@ class Restore:
         return self._prove(wanted, started)
 
     def _prove(self, wanted, started):
-        """Wait until the node is healthy with every row; return its state."""
+        """Wait until the node is healthy with every row, and stays so; return its state."""
         self.progress.phase("waiting until the node is healthy")
         deadline = time.monotonic() + self.options["start_timeout_seconds"]
+        settling = Settling(self.options["health"]["settle_seconds"])
         while True:
             state = self.observer.observe()
             problems = self._problems(state, wanted)
-            if not problems:
+            if settling.look(state, not problems):
                 return state
-            if self.observer.gave_up(state) or time.monotonic() >= deadline:
+            if problems and (self.observer.gave_up(state) or time.monotonic() >= deadline):
                 raise OpsError(
                     f"{'; '.join(problems)}. From journalctl -u {self.observer.unit.name}:\n"
                     f"{self.observer.unit.journal(started)}",
@@ -443,7 +445,7 @@ class Restore:
         state = self._state()
         self._check_is_back()
         health = self._start_and_prove([])["health"] if state["ran"] else None
-        downtime = round(time.time() - state["stopped_at"], 1)
+        downtime = self._down_since(state["stopped_at"])
         self._clear()
         return {"downtime_seconds": downtime, "health": health, "back": True}
 
@@ -486,7 +488,7 @@ class Restore:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{safety}.json")
         return {
-            "downtime_seconds": round(time.time() - since, 1),
+            "downtime_seconds": self._down_since(since),
             "safety_copy": aside,
             "health": healthy["health"],
         }
@@ -501,6 +503,10 @@ class Restore:
 
     def _start(self):
         self.observer.unit.start(self.options["start_timeout_seconds"])
+
+    def _down_since(self, stopped_at):
+        """Seconds until the node served: it has been watched since."""
+        return round(time.time() - stopped_at - self.options["health"]["settle_seconds"], 1)
 
     def _beside_data(self, what):
         return f"{self.data_dir}.{what}-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"

@@ -33,6 +33,7 @@ HEALTH_SPEC = {
             "status_value": {"type": "str", "default": "healthy"},
             "required_level": {"type": "str", "choices": ["http", "ping", "process"], "default": "http"},
             "request_timeout_seconds": {"type": "int", "default": 5},
+            "settle_seconds": {"type": "int", "default": 10},
         },
     },
 }

@@ -13,6 +13,7 @@ from .._erlang.terms import Atom, format_term
 from .drain import Drain
 from .exclusion import node_lock
 from .observe import Observer, members_missing, unhealthy_message
+from .settling import Settling
 
 
 def plan(state, forced_reasons=()):
@@ -202,19 +203,21 @@ class Restart:
         self.observer.unit.stop(self.options["stop_timeout_seconds"])
 
     def _wait(self, before):
-        """Wait until the node is healthy, and sees again, and shares tables again with, whom it did before the stop."""
+        """Wait until the node is healthy, with the members and tables that it had before, and stays so."""
         deadline = time.monotonic() + self.options["start_timeout_seconds"]
+        settling = Settling(self.observer.health_options["settle_seconds"])
         members_before = set(before["members"]) - {self.observer.node.name}
         sharing_before = set(before["store"]["running"]) if before["store"] else set()
         while True:
             state = self.observer.observe()
             missing = members_missing(state, members_before)
+            sharing = sharing_before <= set((state["store"] or {"running": []})["running"])
             if state["health"]["healthy"]:
                 self._connect(state)
-                if not missing and sharing_before <= set((state["store"] or {"running": []})["running"]):
-                    return state
+            if settling.look(state, state["health"]["healthy"] and not missing and sharing):
+                return state
             gave_up = self.observer.gave_up(state)
-            if gave_up or time.monotonic() >= deadline:
+            if not settling.begun and (gave_up or time.monotonic() >= deadline):
                 raise self._failure(state, missing, gave_up)
             time.sleep(0.3)
 

@@ -2,14 +2,17 @@
 %%
 %% The build chooses the `variant':
 %% `full', `extra_tool' (full, one MCP tool more), `failing' (boots, never
-%% healthy) or `bare' (no listener, no store, no cluster connections).
+%% healthy), `crashing' (healthy for eight seconds, then its application ends,
+%% and the node with it) or `bare' (no listener, no store, no cluster connections).
 -module(erlmcp_app).
 -behaviour(application).
 -behaviour(supervisor).
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start/2, stop/1, init/1, env/1]).
+-export([start/2, stop/1, init/1, env/1, start_crash/0]).
+
+-define(CRASH_MILLISECONDS, 4000).
 
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
@@ -54,11 +57,18 @@ warn_if_failing(_Variant) ->
 
 children(bare) ->
     [];
+children(crashing) ->
+    %% The second crash within five seconds is more than the supervisor takes.
+    children(full) ++ [#{id => crash, start => {?MODULE, start_crash, []}}];
 children(_Variant) ->
     [#{id => erlmcp_store, start => {erlmcp_store, start_link, []}}]
         ++ cluster(env(cluster_enabled))
         ++ mcp(env(mcp_port))
         ++ http(env(http_port), env(metrics_port)).
+
+-spec start_crash() -> {ok, pid()}.
+start_crash() ->
+    {ok, spawn_link(fun() -> timer:sleep(?CRASH_MILLISECONDS), exit(crash) end)}.
 
 cluster(true) ->
     [#{id => erlmcp_cluster, start => {erlmcp_cluster, start_link, []}}];

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.view import RUNNING, Store, Table
@@ -100,6 +101,7 @@ class FakeObserver:
     """A fake: a node that is healthy with some pairs of release and config."""
 
     gave_up = staticmethod(Observer.gave_up)
+    health_options: ClassVar = {"settle_seconds": 0}
 
     def __init__(self, root, serves):
         self.serves = serves
@@ -120,6 +122,7 @@ class FakeObserver:
         return {
             "name": "a@h",
             "running": True,
+            "pid": 42,
             "unit": {"active": "active" if healthy else "failed", "automatic_restarts": 0},
             "health": {"healthy": healthy, "detail": f"{release.current} with {config.current}"},
             "release": {"running": self.running_release, **vars(release)},
