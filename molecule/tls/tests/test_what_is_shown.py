@@ -4,7 +4,7 @@
 
 """Secrets that are known to the test are looked for wherever a run of any playbook may leave them.
 
-The last tests of the scenario: with `make soak` they change the release and the members of the cluster.
+The last tests of the scenario: they change the release and the members of the cluster.
 """
 
 from __future__ import annotations
