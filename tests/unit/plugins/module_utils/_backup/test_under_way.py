@@ -117,9 +117,14 @@ FAILED = {"failed": True, "msg": "n@c is not healthy."}
             "a",
             "have back what they had: a. Of these it is not known: c.",
         ),
+        (
+            {"a": ({}, {"back": True}), "c": ({}, None)},
+            "a",
+            "c has not answered. These nodes have back what they had: a.",
+        ),
         ({"a": ({}, {"failed": True}), "c": (FAILED, None)}, "c", "had: none. Of these it is not known: a, c."),
     ],
-    ids=["alone", "all are back", "one is silent", "nobody is back"],
+    ids=["alone", "all are back", "one is silent", "one was lost", "nobody is back"],
 )
 def test_only_what_a_node_has_said_is_claimed_of_it(results, own, told):
     assert told in outcome(results, own)
