@@ -99,7 +99,8 @@ def outcome(results, own):
     reasons = {host: restored["msg"] for host, (restored, _back) in results.items() if (restored or {}).get("failed")}
     told = [f"{host} could not be restored" for host in sorted(reasons)]
     # What Ansible has of a host that could not be reached is of the step before.
-    told += [f"{host} has not answered" for host, (_, back) in sorted(results.items()) if not (back or host in reasons)]
+    silent = {host for host, (_restored, back) in results.items() if not back} - set(reasons)
+    told += [f"{host} has not answered" for host in sorted(silent)]
     reason = reasons.get(own, "; ".join(told)).rstrip(".")
     if len(results) == 1:
         return reason
