@@ -10,7 +10,9 @@ short_description: The release that the nodes of a cluster ran before
 version_added: 0.1.0
 author: erlmcp.ops contributors (@erlmcp)
 description:
-  - Refuses to choose when the nodes do not agree, as after an upgrade that was cut off.
+  - The one that each node runs already, or ran before. So an upgrade that stopped half-way needs no version either.
+  - Of two that fit, the one that a node which is not healthy runs is what the cluster goes away from.
+  - Refuses to choose when none fits, or more than one.
 options:
   _input:
     description: Inventory name to what M(erlmcp.ops.node_info) returned.
@@ -41,7 +43,9 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import Ops
 
 def rollback_version(nodes, asked=""):
     try:
-        return choose({host: node["release"] for host, node in nodes.items()}, asked)
+        return choose(
+            {host: {**node["release"], "healthy": node["health"]["healthy"]} for host, node in nodes.items()}, asked
+        )
     except OpsError as error:
         raise AnsibleFilterError(str(error)) from error
 

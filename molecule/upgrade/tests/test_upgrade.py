@@ -117,11 +117,12 @@ def test_a_release_that_never_gets_healthy_is_taken_back_on_the_first_node_only(
         assert ssh(address, "readlink /opt/erlmcp/next", check=False).returncode != 0
 
 
-def test_a_release_whose_application_crashes_after_seconds_is_taken_back_too(old):
-    """Until then it is healthy at the level that the release of the test is asked at, and at any other."""
+@pytest.mark.parametrize("level", ["ping", "process"])
+def test_a_release_whose_application_crashes_after_seconds_is_taken_back_too(old, level):
+    """Until then it is healthy at every level."""
     before = pids()
     patient = {
-        "erlmcp_health_level": "ping",
+        "erlmcp_health_level": level,
         "erlmcp_health_settle_seconds": 10,
         "erlmcp_cluster_start_timeout_seconds": 20,
     }
@@ -134,8 +135,22 @@ def test_a_release_whose_application_crashes_after_seconds_is_taken_back_too(old
     assert done.rc == 0, done.messages
 
 
+@pytest.mark.parametrize("level", ["ping", "process"])
+def test_a_release_that_crashes_later_is_left_without_naming_one(old, level):
+    """The first node has passed every proof before, and the second is not touched while the first is not well."""
+    hasty = {"erlmcp_health_level": level, "erlmcp_health_settle_seconds": 0}
+    before = pids()
+    done = play("erlmcp.ops.upgrade", HOSTS, {**archive(CRASHING), **hasty, "erlmcp_cluster_canary_seconds": 10})
+    assert done.rc != 0
+    assert versions() == {FIRST: CRASHING, SECOND: old, THIRD: old}
+    back = play("erlmcp.ops.rollback", HOSTS, {**SESSION_SECONDS, "erlmcp_health_level": level})
+    assert back.rc == 0, back.messages
+    assert set(versions().values()) == {old}
+    assert {name: pids()[name] for name in (SECOND, THIRD)} == {name: before[name] for name in (SECOND, THIRD)}
+
+
 def test_the_canary_goes_first(old, new):
-    canary = {**archive(new), "erlmcp_cluster_canary": SECOND}
+    canary = {**archive(new), "erlmcp_cluster_canary": SECOND, "erlmcp_health_level": "ping"}
     shown = play("erlmcp.ops.upgrade", HOSTS, canary, ["--check"])
     assert shown.rc == 0, shown.messages
     assert set(versions().values()) == {old}

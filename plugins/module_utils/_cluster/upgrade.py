@@ -39,28 +39,54 @@ def upgrade_problems(nodes, version, erts, goes_on=False):
 
 
 def rollback_version(nodes, asked=None):
-    """Return the version to go back to.
+    """Return the version to go back to: the one that each node runs already, or ran before.
 
-    :param nodes: inventory name to ``current`` and ``previous`` (versions, or ``None``).
+    :param nodes: inventory name to ``current`` and ``previous`` (versions, or ``None``) and ``healthy``.
     :param asked: what the operator named.
-    :raises OpsError: when there is none, or the nodes do not agree.
+    :raises OpsError: when there is none, or more than one.
     """
     if asked:
         return asked
-    current = sorted({str(node["current"]) for node in nodes.values()})
-    if len(current) > 1:
-        raise OpsError(
-            f"the nodes are on {' and '.join(current)}, as after a change that was cut off: name the version to go "
-            "back to in erlmcp_cluster_rollback_version"
+    known = [{node["current"], node["previous"]} - {None} for node in nodes.values()]
+    current = {node["current"] for node in nodes.values()}
+    failing = {node["current"] for node in nodes.values() if not node["healthy"]}
+    # Where every node is on it, it is left; else that which fails, unless all do.
+    left = current if len(current) == 1 else failing if failing != current else set()
+    fitting = sorted(set.intersection(*known) - left)
+    if len(fitting) == 1:
+        return fitting[0]
+    told = "; ".join(
+        f"{host} is on {node['current'] or 'none'}, before that {node['previous'] or 'none'}"
+        for host, node in nodes.items()
+    )
+    problem = f"each of {' and '.join(fitting)} could be meant" if fitting else "the nodes have no release in common"
+    raise OpsError(f"{problem} ({told}): name the version to go back to in erlmcp_cluster_rollback_version")
+
+
+def rollback_problems(nodes, version):
+    """Return what a rollback would not mend, as texts with the next action.
+
+    What is wrong with a node on another release is no reason to refuse: that may be why the cluster goes back. One
+    that crashes again and again is healthy in between, when it was asked, and not yet seen by the others.
+
+    :param nodes: inventory name to ``name`` (of the node), ``current`` (version, or ``None``), ``healthy``, ``detail``
+        and ``missing`` (names of the nodes that it does not see, or does not share its tables with).
+    :param version: the version to go back to.
+    """
+    leaving = {node["name"] for node in nodes.values() if node["current"] != version}
+    problems = []
+    for host, node in nodes.items():
+        missing = sorted(set(node["missing"]) - leaving)
+        if node["current"] == version and not node["healthy"]:
+            problems.append(f"{host} is on release {version} already and is not healthy: {node['detail']}.")
+        elif node["current"] == version and missing:
+            problems.append(f"{host} does not see, or does not share its tables with, {', '.join(missing)}.")
+    if problems:
+        problems.append(
+            "Going back does not mend that. Repair it first (site, repair_partition), or take the risk with "
+            "erlmcp_cluster_force: true."
         )
-    previous = sorted({str(node["previous"]) for node in nodes.values()})
-    if len(previous) > 1 or previous == ["None"]:
-        told = "; ".join(f"{host}: {node['previous'] or 'none'}" for host, node in nodes.items())
-        raise OpsError(
-            f"the nodes do not have one release before {current[0]} ({told}): name the version to go back to in "
-            "erlmcp_cluster_rollback_version"
-        )
-    return previous[0]
+    return problems
 
 
 def _otp(erts):

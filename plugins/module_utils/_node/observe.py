@@ -202,17 +202,28 @@ def node_info(module, runner):
     observer = Observer(options["node"], options["health"], runner, options["predicted_next"])
     expected = options["expect_members"]
     sharing = expected if options["expect_shared_tables"] else []
+    pid = options["expect_pid"]
 
     def good(state):
         return (
             state["health"]["healthy"] and not members_missing(state, expected) and not sharing_missing(state, sharing)
         )
 
-    state = observer.observe_until(good, options["wait_seconds"], connections_function=options["connections_function"])
+    def lost(state):
+        return pid is not None and state["pid"] != pid
+
+    state = observer.observe_until(
+        lambda state: good(state) or lost(state),
+        options["wait_seconds"],
+        connections_function=options["connections_function"],
+    )
     missing, not_sharing = members_missing(state, expected), sharing_missing(state, sharing)
-    if options["assert_healthy"] and not good(state):
+    if options["assert_healthy"] and (lost(state) or not good(state)):
         raise OpsError(
-            unhealthy_message(state, missing, not_sharing),
+            f"{state['name']} does not stay up: process {pid}, as which it was started, has ended. See journalctl "
+            f"-u {observer.unit.name}"
+            if lost(state)
+            else unhealthy_message(state, missing, not_sharing),
             kind="health",
             state=json.loads(json.dumps(state, default=str)),
         )

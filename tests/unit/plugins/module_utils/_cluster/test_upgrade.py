@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.upgrade import rollback_version, upgrade_problems
+from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.upgrade import (
+    rollback_problems,
+    rollback_version,
+    upgrade_problems,
+)
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
@@ -48,23 +52,66 @@ def test_releases_of_erlang_that_cannot_be_one_cluster_are_refused(erts, otp, re
     assert all(f"n1 runs Erlang/OTP {otp} and release 1.1 brings" in problem for problem in problems)
 
 
-def slots(*pairs):
-    return {f"n{number}": dict(zip(("current", "previous"), pair)) for number, pair in enumerate(pairs, 1)}
+def slots(*states):
+    """Each is current, previous, and whether the node is healthy, which it is by default."""
+    keys = ("current", "previous", "healthy")
+    return {f"n{number}": dict(zip(keys, (*state, True))) for number, state in enumerate(states, 1)}
 
 
-def test_a_rollback_goes_where_all_nodes_came_from():
-    assert rollback_version(slots(("1.1", "1.0"), ("1.1", "1.0"))) == "1.0"
+@pytest.mark.parametrize(
+    "states",
+    [
+        (("1.1", "1.0"), ("1.1", "1.0")),
+        # An upgrade that stopped half-way; the second was put back, the third had its turn never.
+        (("1.1", "1.0"), ("1.0", None), ("1.0", "0.9")),
+        (("1.1", "1.0", False), ("1.0", None), ("1.0", "0.9")),
+        # The first and the second have changed between the two before, and the first does not serve.
+        (("1.1", "1.0", False), ("1.0", "1.1")),
+        # A rollback that was cut off.
+        (("1.0", "1.1"), ("1.1", "1.0", False)),
+    ],
+)
+def test_a_rollback_goes_where_all_nodes_came_from(states):
+    assert rollback_version(slots(*states)) == "1.0"
+
+
+def test_a_rollback_goes_where_the_operator_says():
     assert rollback_version(slots(("1.1", "1.0"), ("1.0", "1.1")), "1.0") == "1.0"
 
 
 @pytest.mark.parametrize(
-    ("pairs", "message"),
+    ("states", "message"),
     [
-        ((("1.1", "1.0"), ("1.0", "1.1")), "the nodes are on 1.0 and 1.1, as after a change that was cut off"),
-        ((("1.1", "1.0"), ("1.1", "0.9")), r"do not have one release before 1.1 \(n1: 1.0; n2: 0.9\)"),
-        ((("1.1", None),), r"do not have one release before 1.1 \(n1: none\)"),
+        ((("1.1", "1.0"), ("1.0", "1.1")), "each of 1.0 and 1.1 could be meant"),
+        (
+            (("1.1", "1.0"), ("1.1", "0.9")),
+            r"no release in common \(n1 is on 1.1, before that 1.0; n2 is on 1.1, before that 0.9\)",
+        ),
+        ((("1.1", None),), r"no release in common \(n1 is on 1.1, before that none\)"),
+        ((("1.0", "1.1", False), ("1.1", "1.0", False)), "each of 1.0 and 1.1 could be meant"),
     ],
 )
-def test_a_rollback_that_is_not_clear_has_to_be_named(pairs, message):
+def test_a_rollback_that_is_not_clear_has_to_be_named(states, message):
     with pytest.raises(OpsError, match=f"{message}.*erlmcp_cluster_rollback_version"):
-        rollback_version(slots(*pairs))
+        rollback_version(slots(*states))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({}, {}, ""),
+        # It crashes: that is why.
+        ({"current": "1.1", "healthy": False}, {"missing": ["node1"]}, ""),
+        # It has crashed, and was up when it was asked.
+        ({"current": "1.1", "missing": ["node2"]}, {"missing": ["node1"]}, ""),
+        ({"current": "1.1", "healthy": False}, {"healthy": False}, "n2 is on release 1.0 already and is not healthy"),
+        ({"missing": ["node2"]}, {"current": "1.1"}, ""),
+        ({"missing": ["node3"]}, {"current": "1.1"}, "n1 does not see, or does not share its tables with, node3"),
+    ],
+)
+def test_a_rollback_that_would_not_mend_the_cluster_is_refused(first, second, refused):
+    well = {"current": "1.0", "healthy": True, "detail": "told", "missing": []}
+    nodes_now = {"n1": {**well, "name": "node1", **first}, "n2": {**well, "name": "node2", **second}}
+    problems = " ".join(rollback_problems(nodes_now, "1.0"))
+    assert refused in problems
+    assert bool(problems) == bool(refused) == ("erlmcp_cluster_force" in problems)

@@ -207,6 +207,7 @@ def info(spec, runner, **options):
         "health": health("ping"),
         "expect_members": [],
         "expect_shared_tables": False,
+        "expect_pid": None,
         "wait_seconds": 0,
         "assert_healthy": True,
         "connections_function": None,
@@ -226,6 +227,15 @@ def test_a_member_that_shares_no_tables_is_named(spec):
     assert info(spec, FakeRunner(RUNNING, ANSWERS), expect_members=both)["not_sharing"] == []
     with pytest.raises(OpsError, match="does not share its tables with erlmcp@127.0.0.2 .* which it takes"):
         info(spec, FakeRunner(RUNNING, ANSWERS), expect_members=both, expect_shared_tables=True)
+
+
+def test_a_node_that_has_restarted_meanwhile_is_told_at_once(spec):
+    assert info(spec, FakeRunner(RUNNING, ANSWERS), expect_pid=42)["pid"] == 42
+    with pytest.raises(OpsError, match="process 41, as which it was started, has ended. See journalctl -u no-such-erlmcp"):
+        info(spec, FakeRunner(RUNNING, ANSWERS), expect_pid=41, wait_seconds=60)
+    # While systemd waits before it starts it again.
+    with pytest.raises(OpsError, match="process 42, as which it was started, has ended"):
+        info(spec, FakeRunner(STOPPED, ANSWERS), expect_pid=42, wait_seconds=60)
 
 
 def test_rows_and_members_of_the_store_are_told(spec):
