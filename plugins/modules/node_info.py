@@ -32,17 +32,12 @@ options:
       without Mnesia has none to share.
     type: bool
     default: false
-  expect_pid:
-    description: The process that the unit must still have, from RV(pid) of an earlier answer. A node that crashes
-      again and again is healthy in between.
-    type: int
   wait_seconds:
     description: How long to wait until the node is healthy and sees O(expect_members). V(0) asks once.
     type: int
     default: 0
   assert_healthy:
-    description: Fail when the node is not healthy, or does not see O(expect_members), after O(wait_seconds); and at
-      once when it is another process than O(expect_pid).
+    description: Fail when the node is not healthy, or does not see O(expect_members), after O(wait_seconds).
     type: bool
     default: false
   predicted_next:

@@ -29,6 +29,12 @@ options:
     type: list
     elements: str
     default: []
+  ports:
+    description: TCP ports of the members, those of the port mapper and of distribution. The gate connects the node to
+      members that it does not see, when all of them answer there. Without ports it does not.
+    type: list
+    elements: int
+    default: []
   application:
     description: OTP application that must run on every other member.
     type: str
@@ -118,6 +124,7 @@ def main():
             **HEALTH_SPEC,
             **DRAIN_SPEC,
             "members": {"type": "list", "elements": "str", "default": []},
+            "ports": {"type": "list", "elements": "int", "default": []},
             "application": {"type": "str", "default": "erlmcp"},
             "gate": {"type": "bool", "default": True},
             "reasons": {"type": "list", "elements": "str", "default": []},

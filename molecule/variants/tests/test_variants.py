@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ DIRECTORY = Path(__file__).parents[1]
 
 
 BARE, SYSTEM_ERLANG, TRIXIE = (Hosts(DIRECTORY, "erlmcp", name) for name in ("bare", "system_erlang", "trixie"))
+FIRST, SECOND = BARE
 ALL = {**BARE, **SYSTEM_ERLANG, **TRIXIE}
 
 
@@ -44,6 +46,49 @@ def test_a_bare_release_is_restarted_one_node_at_a_time_and_verified():
     assert done.rc == 0, done.messages
     assert all(pid(address) != before[name] for name, address in BARE.items())
     assert play("erlmcp.ops.site", BARE, options=["--limit", "bare"]).rc == 0
+
+
+def members(name):
+    return ssh(BARE[name], "erlmcp eval 'lists:sort([node() | nodes()]).'").stdout.strip()
+
+
+def part():
+    """Cut the connection of the two; neither looks for the other."""
+    for name, other in ((FIRST, SECOND), (SECOND, FIRST)):
+        ssh(BARE[name], f"erlmcp eval \"erlang:disconnect_node('erlmcp@{other}').\"")
+    assert [len(members(name).split(",")) for name in BARE] == [1, 1]
+
+
+@pytest.mark.parametrize("command", ["systemctl restart erlmcp", "systemctl kill -s KILL erlmcp"])
+def test_a_node_that_the_collection_did_not_start_finds_the_others(command):
+    before = pid(BARE[FIRST])
+    ssh(BARE[FIRST], command)
+    deadline = time.monotonic() + 60
+    while pid(BARE[FIRST]) in ("0\n", before) or not all(len(members(name).split(",")) == 2 for name in BARE):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    ("playbook", "variables"),
+    [
+        ("check_health", {}),
+        ("site", {}),
+        ("join_cluster", {}),
+        ("roll", {"erlmcp_cluster_restart_reasons": ["requested"]}),
+        ("restart", {}),
+    ],
+)
+def test_nodes_that_do_not_look_for_each_other_are_connected(playbook, variables):
+    part()
+    variables = {"erlmcp_hosts": "bare", **variables}
+    shown = play(f"erlmcp.ops.{playbook}", BARE, variables, ["--check"])
+    assert shown.rc == 0, shown.messages
+    assert members(FIRST) == f"['erlmcp@{FIRST}']"
+    done = play(f"erlmcp.ops.{playbook}", BARE, variables)
+    assert done.rc == 0, done.messages
+    assert [len(members(name).split(",")) for name in BARE] == [2, 2]
+    assert done.changed
 
 
 def test_a_bare_release_that_hangs_is_not_healthy():

@@ -17,7 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .._core.errors import OpsError
 from .._erlang.node import Node, Unreachable
-from .._erlang.terms import format_term
+from .._erlang.terms import Atom, format_term
+
+# What a port says.
+OPEN, REFUSED, SILENT = "open", "refused", "silent"
 
 # What the node knows of its peers: those it sees, and those that it was told to connect to.
 _KNOWN = """
@@ -39,6 +42,16 @@ case file:consult({path}) of
         [Application || {{Application, Settings}} <- Sections, is_list(Settings), {{cluster_nodes, Nodes}} <- Settings,
                         application:get_env(Application, cluster_nodes) =/= {{ok, Nodes}}] =:= [];
     _ -> true
+end
+"""
+
+
+_CONNECT = """
+begin
+    Ask = fun(Name) -> spawn_monitor(fun() -> exit({{connected, net_kernel:connect_node(Name)}}) end) end,
+    Asked = [{{Name, Ask(Name)}} || Name <- {names}],
+    [Name || {{Name, {{Process, Monitor}}}} <- Asked,
+        receive {{'DOWN', Monitor, process, Process, Why}} -> Why =:= {{connected, true}} end]
 end
 """
 
@@ -80,6 +93,25 @@ def check_reachable(node, members, ports, timeout):
     return new
 
 
+def connect(node, names, ports, check_mode, timeout=2):
+    """Connect a running node to others, and return the names of those that it is connected to, or would be.
+
+    To none of them when one does not answer at all (see the top).
+
+    :param node: a :class:`.._erlang.node.Node`.
+    :param names: node names; ``timeout``: seconds, for all of them together.
+    :param ports: numbers, those of the port mapper and of distribution; without any, nothing is done.
+    """
+    answers = _ask_ports(names, ports, timeout)
+    if not answers or SILENT in answers.values():
+        return []
+    open_ones = [name for name in names if all(answers[name, port] == OPEN for port in ports)]
+    if check_mode or not open_ones:
+        return open_ones
+    listed = format_term([Atom(name) for name in open_ones])
+    return sorted(str(name) for name in node.evaluate(_CONNECT.format(names=listed).strip()))
+
+
 def _connect(node, check_mode, predicted_outdated):
     config_dir = node.spec["config_dir"]
     try:
@@ -97,22 +129,28 @@ def unreachable(names, ports, timeout):
 
     :param names: node names; ``ports``: numbers; ``timeout``: seconds, for all of them together.
     """
-    targets = [(name.partition("@")[2], port) for name in names for port in ports]
+    answers = _ask_ports(names, ports, timeout)
+    return [f"{name.partition('@')[2]}:{port}" for (name, port), answer in answers.items() if answer == SILENT]
+
+
+def _ask_ports(names, ports, timeout):
+    """Return what (name, port) says, for all of them at once."""
+    targets = [(name, port) for name in names for port in ports]
     if not targets:
-        return []
+        return {}
     with ThreadPoolExecutor(max_workers=len(targets)) as pool:
-        answers = pool.map(lambda target: _answers(*target, timeout), targets)
-        return [f"{host}:{port}" for (host, port), answer in zip(targets, answers) if not answer]
+        answers = pool.map(lambda target: _answer(target[0].partition("@")[2], target[1], timeout), targets)
+        return dict(zip(targets, answers))
 
 
-def _answers(host, port, timeout):
+def _answer(host, port, timeout):
     try:
         socket.create_connection((host, port), timeout).close()
     except ConnectionRefusedError:
-        return True
+        return REFUSED
     except OSError:
-        return False
-    return True
+        return SILENT
+    return OPEN
 
 
 def _path(config_dir):

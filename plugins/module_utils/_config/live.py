@@ -4,8 +4,9 @@
 
 """What may differ between the config that a node runs with and the one on disk without a restart being due.
 
-The list of nodes to connect to is that. If it counted, adding a host would restart the whole cluster. The unit's
-``record-start`` leaves the same text out of what it records. Who tells the running node is ``_cluster.peers``.
+The list of nodes to connect to is that, of the release and of Erlang itself (``sync_nodes_optional``), which reads it
+when it boots. If it counted, adding a host would restart the whole cluster. The unit's ``record-start`` leaves the same
+text out of what it records. Who tells the running node is ``_cluster.peers``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .._core.errors import OpsError
 from .._erlang.distribution import distribution_of
 
 _PROTOCOLS = {None: "TCP", "inet_tls": "TLS", "inet6_tls": "TLS"}
-_CLUSTER_NODES = re.compile(rb"\{cluster_nodes,[^]]*\]\}")
+_CLUSTER_NODES = re.compile(rb"\{(?:cluster_nodes|sync_nodes_optional),[^]]*\]\}")
 _NODE_NAME = re.compile(rb"[^\s,\[\]']+@[^\s,\[\]']+")
 
 
@@ -48,7 +49,7 @@ def check_whole(name, current, wanted, left_out):
     :param current: the ``sys.config`` in use as bytes, or ``None``.
     :param left_out: hosts of the group that the run leaves out.
     """
-    new = sorted(_names(wanted) - _names(current or b"") - {name})
+    new = sorted(named_peers(wanted) - named_peers(current or b"") - {name})
     if new and left_out:
         raise OpsError(
             f"{name} would learn of {', '.join(new)} while {', '.join(left_out)} would not: nodes that reach only some "
@@ -67,7 +68,7 @@ def check_same_protocol(node, current, wanted, runner):
     :param node: the ``node`` option of a module.
     :param current: file name to bytes of the set in use, or ``None``; ``wanted`` is like it.
     """
-    if current is None or not current["vm.args"] or not _names(wanted["sys.config"]) - {node["name"]}:
+    if current is None or not current["vm.args"] or not named_peers(wanted["sys.config"]) - {node["name"]}:
         return
     before, after = (distribution_of(files["vm.args"], files["env.sh"] or b"").protocol for files in (current, wanted))
     if before == after or not runner.run(["systemctl", "is-active", "--quiet", node["service"]]).ok:
@@ -82,5 +83,6 @@ def check_same_protocol(node, current, wanted, runner):
     )
 
 
-def _names(content):
+def named_peers(content):
+    """Return the node names that a ``sys.config``, as bytes, says to connect to."""
     return {found.decode() for listed in _CLUSTER_NODES.findall(content) for found in _NODE_NAME.findall(listed)}

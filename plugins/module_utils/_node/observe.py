@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .._cluster.peers import told_question
 from .._cluster.view import ABSENT, STORE_QUESTION, parse_store
@@ -200,34 +200,50 @@ def node_info(module, runner):
         function_name(options["connections_function"])
     wait_for_others(options["node"])
     observer = Observer(options["node"], options["health"], runner, options["predicted_next"])
-    expected = options["expect_members"]
-    sharing = expected if options["expect_shared_tables"] else []
-    pid = options["expect_pid"]
-
-    def good(state):
-        return (
-            state["health"]["healthy"] and not members_missing(state, expected) and not sharing_missing(state, sharing)
-        )
-
-    def lost(state):
-        return pid is not None and state["pid"] != pid
-
+    expected = Expected.of(options)
     state = observer.observe_until(
-        lambda state: good(state) or lost(state),
-        options["wait_seconds"],
-        connections_function=options["connections_function"],
+        expected.met, options["wait_seconds"], connections_function=options["connections_function"]
     )
-    missing, not_sharing = members_missing(state, expected), sharing_missing(state, sharing)
-    if options["assert_healthy"] and (lost(state) or not good(state)):
-        raise OpsError(
-            f"{state['name']} does not stay up: process {pid}, as which it was started, has ended. See journalctl "
-            f"-u {observer.unit.name}"
-            if lost(state)
-            else unhealthy_message(state, missing, not_sharing),
-            kind="health",
-            state=json.loads(json.dumps(state, default=str)),
-        )
-    return {"changed": False, "missing_members": missing, "not_sharing": not_sharing, **state}
+    if options["assert_healthy"] and not expected.met(state):
+        raise not_healthy(expected, state)
+    return {"changed": False, **expected.missed(state), **state}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is expected of a node besides its health.
+
+    :param members: node names that it must see.
+    :param sharing: node names with which it must share its tables.
+    """
+
+    members: list
+    sharing: list
+
+    @classmethod
+    def of(cls, options):
+        members = options["expect_members"]
+        return cls(members, members if options["expect_shared_tables"] else [])
+
+    def missed(self, state):
+        """Return what the modules report."""
+        return {
+            "missing_members": members_missing(state, self.members),
+            "not_sharing": sharing_missing(state, self.sharing),
+        }
+
+    def met(self, state):
+        return state["health"]["healthy"] and not any(self.missed(state).values())
+
+
+def not_healthy(expected, state):
+    """Return the error that says what of ``expected`` is not so."""
+    missed = expected.missed(state)
+    return OpsError(
+        unhealthy_message(state, missed["missing_members"], missed["not_sharing"]),
+        kind="health",
+        state=json.loads(json.dumps(state, default=str)),
+    )
 
 
 def unhealthy_message(state, missing, not_sharing=()):

@@ -13,6 +13,7 @@ from .._erlang.terms import Atom, format_term
 from .drain import Drain
 from .exclusion import node_lock
 from .observe import Observer, members_missing, unhealthy_message
+from .ready import connect_missing
 from .settling import Settling
 
 
@@ -142,6 +143,8 @@ class Restart:
         if not self.options["gate"]:
             return
         others = [name for name in self.options["members"] if name != self.observer.node.name]
+        if connect_missing(self.observer, before, others, self.options["ports"], check_mode=False):
+            before = self.observer.observe()
         problems = [f"{name} is not connected" for name in members_missing(before, others)]
         connected = [name for name in others if name in before["members"]]
         if connected:

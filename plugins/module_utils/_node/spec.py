@@ -14,7 +14,6 @@ NODE_INFO_SPEC = {
     **HEALTH_SPEC,
     "expect_members": {"type": "list", "elements": "str", "default": []},
     "expect_shared_tables": {"type": "bool", "default": False},
-    "expect_pid": {"type": "int"},
     "wait_seconds": {"type": "int", "default": 0},
     "assert_healthy": {"type": "bool", "default": False},
     "predicted_next": {"type": "dict", "default": {}},

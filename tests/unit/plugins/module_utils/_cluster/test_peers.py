@@ -10,11 +10,16 @@ import socket
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.peers import cluster_peers, unreachable
+from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.peers import (
+    cluster_peers,
+    connect,
+    unreachable,
+)
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._backup.erlang_nodes import private_erlang
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._cluster.mnesia_cluster import (
     FIRST,
+    SECOND,
     Cluster,
 )
 
@@ -38,6 +43,7 @@ def _peers(tmp_path):
             return cluster_peers(SimpleNamespace(params=params, check_mode=check_mode), cluster.runner(FIRST))
 
         run.ask = lambda text: cluster.evaluate(FIRST, text)
+        run.cluster = cluster
         run.kill = lambda: cluster.kill(FIRST)
         yield run
         for name in list(cluster.stacks):
@@ -93,3 +99,23 @@ def test_a_peer_that_keeps_silent_is_refused_and_one_that_refuses_is_not(peers, 
 def test_a_name_that_does_not_resolve_does_not_answer(free):
     assert unreachable(["erlmcp@nowhere.invalid"], [free], 1) == [f"nowhere.invalid:{free}"]
     assert unreachable([], [free], 1) == []
+
+
+def test_a_node_is_connected_to_those_that_answer_and_to_none_when_one_is_silent(peers, silent, free):
+    node = peers.cluster.node(FIRST)
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        port = server.getsockname()[1]
+        assert connect(node, [NEW], [port], check_mode=True) == [NEW]
+        # Nobody is there who could be met.
+        assert connect(node, [NEW], [port, free], check_mode=True) == []
+        assert connect(node, [NEW], [port, silent], check_mode=True) == []
+        # Something answers, and is no node.
+        assert connect(node, [NEW], [port], check_mode=False) == []
+    assert connect(node, [NEW], [], check_mode=True) == []
+    peers.cluster.start(SECOND, "ok")
+    peers.ask(f"erlang:disconnect_node('{SECOND}')")
+    ports = [peers.cluster.erlang.port]
+    assert connect(node, [SECOND], ports, check_mode=True) == [SECOND]
+    assert peers.ask(f"lists:member('{SECOND}', nodes())") is False
+    assert connect(node, [SECOND], ports, check_mode=False) == [SECOND]
+    assert peers.ask(f"lists:member('{SECOND}', nodes())") is True

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slot
 from ansible_collections.erlmcp.ops.plugins.module_utils._node import observe as observing
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.health import Answer
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import CONFIG_FILES, Observer, node_info
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.ready import node_ready
 
 NO_UNIT = hashlib.sha256().hexdigest()
 STORE = (
@@ -207,7 +209,6 @@ def info(spec, runner, **options):
         "health": health("ping"),
         "expect_members": [],
         "expect_shared_tables": False,
-        "expect_pid": None,
         "wait_seconds": 0,
         "assert_healthy": True,
         "connections_function": None,
@@ -229,13 +230,73 @@ def test_a_member_that_shares_no_tables_is_named(spec):
         info(spec, FakeRunner(RUNNING, ANSWERS), expect_members=both, expect_shared_tables=True)
 
 
+def ready(spec, runner, check_mode=False, **options):
+    params = {
+        "node": spec,
+        "health": health("ping"),
+        "expect_members": [],
+        "expect_shared_tables": False,
+        "expect_pid": None,
+        "ports": [],
+        "wait_seconds": 0,
+        "required": True,
+        "connections_function": None,
+        **options,
+    }
+    return node_ready(SimpleNamespace(params=params, check_mode=check_mode), runner)
+
+
 def test_a_node_that_has_restarted_meanwhile_is_told_at_once(spec):
-    assert info(spec, FakeRunner(RUNNING, ANSWERS), expect_pid=42)["pid"] == 42
-    with pytest.raises(OpsError, match="process 41, as which it was started, has ended. See journalctl -u no-such-erlmcp"):
-        info(spec, FakeRunner(RUNNING, ANSWERS), expect_pid=41, wait_seconds=60)
+    assert ready(spec, FakeRunner(RUNNING, ANSWERS), expect_pid=42)["pid"] == 42
+    with pytest.raises(OpsError, match="process 41, as which it was started, has ended. See journalctl -u no-such-e"):
+        ready(spec, FakeRunner(RUNNING, ANSWERS), expect_pid=41, wait_seconds=60)
     # While systemd waits before it starts it again.
     with pytest.raises(OpsError, match="process 42, as which it was started, has ended"):
-        info(spec, FakeRunner(STOPPED, ANSWERS), expect_pid=42, wait_seconds=60)
+        ready(spec, FakeRunner(STOPPED, ANSWERS), expect_pid=42, wait_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("named", "missing"),
+    [
+        (["erlmcp@127.0.0.3"], []),
+        # Its config does not name it.
+        ([], ["erlmcp@127.0.0.3"]),
+    ],
+)
+def test_in_check_mode_a_member_that_would_be_connected_counts_as_seen(spec, tmp_path, named, missing):
+    (tmp_path / "etc" / "sys.config").write_text(f"[{{a,[{{cluster_nodes,{named}}}]}}].")
+    with socket.create_server(("127.0.0.3", 0)) as server:
+        told = ready(
+            spec,
+            FakeRunner(RUNNING, ANSWERS),
+            check_mode=True,
+            expect_members=["erlmcp@127.0.0.3"],
+            ports=[server.getsockname()[1]],
+            required=False,
+        )
+    assert (told["changed"], told["connected"], told["missing_members"]) == (bool(named), named, missing)
+
+
+def test_a_member_that_is_taken_for_down_by_the_tables_is_not_connected(spec, tmp_path):
+    (tmp_path / "etc" / "sys.config").write_text("[{a,[{cluster_nodes,['erlmcp@127.0.0.2']}]}].")
+    alone = Completed(
+        0,
+        ANSWERS.out.replace(
+            "{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},{store", "{members,['erlmcp@127.0.0.1']},{store"
+        ),
+        "",
+    )
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        told = ready(
+            spec,
+            FakeRunner(RUNNING, alone),
+            check_mode=True,
+            expect_members=["erlmcp@127.0.0.2"],
+            ports=[server.getsockname()[1]],
+            required=False,
+        )
+    assert told["missing_members"] == ["erlmcp@127.0.0.2"]
+    assert told["connected"] == []
 
 
 def test_rows_and_members_of_the_store_are_told(spec):

@@ -137,6 +137,7 @@ class FakeObserver:
             "drain": {"start": None, "undo": None, "count": None, "timeout_seconds": 0},
             "gate": True,
             "members": [],
+            "ports": [],
             "revert": True,
             "start_timeout_seconds": 5,
             "stop_timeout_seconds": 5,
