@@ -12,7 +12,7 @@ author: erlmcp.ops contributors (@erlmcp)
 description:
   - The one that each node runs already, or ran before. So an upgrade that stopped half-way needs no version either.
   - Of two that fit, the one that a node which is not healthy runs is what the cluster goes away from.
-  - Refuses to choose when none fits, or more than one.
+  - Chooses none when none fits, or more than one.
 options:
   _input:
     description: Inventory name to what M(erlmcp.ops.node_info) returned.
@@ -25,29 +25,27 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show where a rollback would go
-  ansible.builtin.debug:
-    msg: "{{ {'node1': node} | erlmcp.ops.rollback_version }}"
+- name: Refuse to guess where to go back to
+  ansible.builtin.assert:
+    that: rollback.problem == ""
+    fail_msg: "{{ rollback.problem }}"
+  vars:
+    rollback: "{{ {'node1': node} | erlmcp.ops.rollback_version }}"
 """
 
 RETURN = r"""
 _value:
-  description: The version.
-  type: str
+  description: The C(version), and the C(problem), of which one is empty.
+  type: dict
 """
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.upgrade import rollback_version as choose
-from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
 def rollback_version(nodes, asked=""):
-    try:
-        return choose(
-            {host: {**node["release"], "healthy": node["health"]["healthy"]} for host, node in nodes.items()}, asked
-        )
-    except OpsError as error:
-        raise AnsibleFilterError(str(error)) from error
+    told = {host: {**node["release"], "healthy": node["health"]["healthy"]} for host, node in nodes.items()}
+    version, problem = choose(told, asked)
+    return {"version": version, "problem": problem}
 
 
 class FilterModule:

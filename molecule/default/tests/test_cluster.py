@@ -70,6 +70,10 @@ def test_the_remote_console_is_a_shell_on_the_node():
     name, address = next(iter(HOSTS.items()))
     done = ssh(address, "timeout 4 erlmcp remote_console", "1 + 41.\r", check=False, terminal=True)
     assert f"(erlmcp@{name})1> 1 + 41.\n42" in done.stdout
+    # Erlang would evaluate it in a node of its own.
+    without = ssh(address, "erlmcp remote_console", "1 + 41.\n", check=False)
+    assert without.returncode == 64
+    assert "ask with eval" in without.stderr
 
 
 @EACH

@@ -189,7 +189,7 @@ def test_a_degraded_cluster_is_not_upgraded_unless_that_is_wanted(new):
     assert f"does not see erlmcp@{THIRD}" in done.messages
     assert "erlmcp_cluster_force" in done.messages
     assert pids() == before
-    forced = play("erlmcp.ops.upgrade", HOSTS, {**archive(new), "erlmcp_cluster_force": True})
+    forced = play("erlmcp.ops.upgrade", HOSTS, archive(new), ["-e", "erlmcp_cluster_force=true"])
     assert forced.rc == 0, forced.messages
     assert set(versions().values()) == {new}
 

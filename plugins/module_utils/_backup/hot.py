@@ -14,6 +14,7 @@ import contextlib
 import time
 
 from .._core.errors import OpsError
+from .._erlang.told import at_most_a_line
 from .erlang_text import BACKUP, COMMON, binary, mnesia_table, text
 
 _QUESTION_SECONDS = 30
@@ -212,7 +213,7 @@ def _wait(node, timeout):
         if state == "gone":
             raise OpsError(f"the export on {node.name} was ended by someone else: try again", kind="tables")
         if state != "running":
-            raise OpsError(f"{node.name} could not copy its tables: {text(state[1])}", kind="tables")
+            raise OpsError(f"{node.name} could not copy its tables: {at_most_a_line(text(state[1]))}", kind="tables")
         if time.monotonic() > end:
             raise OpsError(f"{node.name} did not copy its tables in {timeout} s: allow more time", kind="tables")
         time.sleep(pause)

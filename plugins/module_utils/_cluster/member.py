@@ -12,6 +12,7 @@ import time
 from .._core.errors import OpsError
 from .._erlang.node import Node, Unreachable
 from .._erlang.terms import Atom, format_term
+from .._erlang.told import at_most_a_line
 from .._node.drain import Drain
 from .._node.exclusion import node_lock
 from .._node.unit import Unit
@@ -256,9 +257,16 @@ class Membership:
             tables=format_term([Atom(name) for name in plan.tables]),
             milliseconds=seconds * 1000,
         )
+        began, pid = time.time(), self.unit.state().pid
         try:
             answer = self.node.evaluate(_one_line(text), timeout=seconds)
         except Unreachable as error:
+            if self.unit.state().pid != pid:
+                raise OpsError(
+                    f"{self.node.name} has ended while it joined through {plan.peer}. Repair why, then run again. From "
+                    f"journalctl -u {self.unit.name}:\n{self.unit.journal(began)}",
+                    kind="membership",
+                ) from error
             raise OpsError(
                 f"{self.node.name} has not joined within {seconds} s, and may still be at it ({error}). Look with "
                 "cluster_info, and run again",
@@ -267,8 +275,8 @@ class Membership:
         if answer != "joined":
             _failed, what, why = answer
             raise OpsError(
-                f"{self.node.name} could not join through {plan.peer}: {_told(what)}: {why}. It serves alone again, "
-                "with what it had",
+                f"{self.node.name} could not join through {plan.peer}: {_told(what)}: {at_most_a_line(why)}. It serves "
+                "alone again, with what it had",
                 kind="membership",
                 step=_told(what),
             )
@@ -280,7 +288,7 @@ class Membership:
             timeout=self.options["join_timeout_seconds"],
         )
         if answer != "ok":
-            raise OpsError(f"{self.node.name} could not {what}: {answer[1]}", kind="membership")
+            raise OpsError(f"{self.node.name} could not {what}: {at_most_a_line(answer[1])}", kind="membership")
 
     def _prove(self, members, copies):
         """Wait until every member says that the members are these, and that these nodes have these copies.

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from .._core.errors import OpsError
-
 # Erlang/OTP promises distribution between a release and the two before and after it:
 # https://www.erlang.org/doc/system/misc.html (Compatibility)
 _OTP_DISTANCE = 2
@@ -39,14 +37,15 @@ def upgrade_problems(nodes, version, erts, goes_on=False):
 
 
 def rollback_version(nodes, asked=None):
-    """Return the version to go back to: the one that each node runs already, or ran before.
+    """Return the version to go back to, and a text instead when there is none, or more than one.
+
+    It is the one that each node runs already, or ran before.
 
     :param nodes: inventory name to ``current`` and ``previous`` (versions, or ``None``) and ``healthy``.
     :param asked: what the operator named.
-    :raises OpsError: when there is none, or more than one.
     """
     if asked:
-        return asked
+        return asked, ""
     known = [{node["current"], node["previous"]} - {None} for node in nodes.values()]
     current = {node["current"] for node in nodes.values()}
     failing = {node["current"] for node in nodes.values() if not node["healthy"]}
@@ -54,13 +53,13 @@ def rollback_version(nodes, asked=None):
     left = current if len(current) == 1 else failing if failing != current else set()
     fitting = sorted(set.intersection(*known) - left)
     if len(fitting) == 1:
-        return fitting[0]
+        return fitting[0], ""
     told = "; ".join(
         f"{host} is on {node['current'] or 'none'}, before that {node['previous'] or 'none'}"
         for host, node in nodes.items()
     )
     problem = f"each of {' and '.join(fitting)} could be meant" if fitting else "the nodes have no release in common"
-    raise OpsError(f"{problem} ({told}): name the version to go back to in erlmcp_cluster_rollback_version")
+    return "", f"{problem} ({told}): name the version to go back to in erlmcp_cluster_rollback_version"
 
 
 def rollback_problems(nodes, version):

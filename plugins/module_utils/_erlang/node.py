@@ -21,6 +21,7 @@ from .._core.errors import OpsError
 from .distribution import read_distribution
 from .release import find_release_in_use, system_root
 from .terms import TermError, parse_erl_call
+from .told import at_most_a_line
 
 # Prints what erl_call -e would. The atom of the node is on the command line, the question on standard input.
 _ASK = """
@@ -92,7 +93,8 @@ class Node:
         try:
             return parse_erl_call(done.out)
         except TermError as error:
-            raise OpsError(f"{self.name} could not evaluate a question: {error}", kind="erlang") from error
+            why = at_most_a_line(error)
+            raise OpsError(f"{self.name} could not evaluate a question: {why}", kind="erlang") from error
 
     def call_if_exported(self, function):
         """Call ``module:function/0``. Return ``(True, term)``, or ``(False, None)`` where the release lacks it.

@@ -62,10 +62,11 @@ def judge(answers, required):
         return {"healthy": False, "level": answer.level, "detail": answer.detail}
     if LEVELS.index(answer.level) < LEVELS.index(required):
         missing = "; ".join(each.detail for each in answers if each.verdict == "absent")
+        remedy = ". If the release has no such listener, set erlmcp_http_enabled: false" if required == "http" else ""
         return {
             "healthy": False,
             "level": answer.level,
-            "detail": f"level {required} must answer, only {answer.level} did ({missing})",
+            "detail": f"level {required} must answer, only {answer.level} did ({missing}){remedy}",
         }
     return {"healthy": True, "level": answer.level, "detail": answer.detail}
 
@@ -111,4 +112,11 @@ def _verdict(url, code, body, options):
         status = json.loads(text).get(options["status_key"])
     except (ValueError, AttributeError):
         status = None
-    return Answer("http", "ok" if status == options["status_value"] else "unhealthy", detail)
+    if status == options["status_value"]:
+        return Answer("http", "ok", detail)
+    return Answer(
+        "http",
+        "unhealthy",
+        f"{detail}; {options['status_value']!r} was expected as {options['status_key']!r} (erlmcp_health_status_value, "
+        "erlmcp_health_status_key)",
+    )

@@ -40,7 +40,8 @@ def test_the_highest_level_that_answers_decides(answers, required, healthy, leve
 
 def test_a_level_that_must_answer_and_did_not_is_named():
     assert (
-        "level http must answer, only ping did (connection refused)" in judge([HTTP_ABSENT, PING_OK], "http")["detail"]
+        "level http must answer, only ping did (connection refused). If the release has no such listener, set "
+        "erlmcp_http_enabled: false" in judge([HTTP_ABSENT, PING_OK], "http")["detail"]
     )
 
 
@@ -93,6 +94,14 @@ def test_the_verdict_of_the_endpoint(endpoint, code, body, others, verdict):
     answer, url = endpoint
     answer.update(code=code, body=body)
     assert ask_http(options(url, **others)).verdict == verdict
+
+
+def test_another_verdict_than_the_expected_is_told_with_both(endpoint):
+    answer, url = endpoint
+    answer.update(code=200, body='{"state": "ok"}')
+    told = ask_http(options(url)).detail
+    assert '200 {"state": "ok"}' in told
+    assert "'healthy' was expected as 'status' (erlmcp_health_status_value, erlmcp_health_status_key)" in told
 
 
 def test_nothing_listens():
