@@ -43,6 +43,12 @@ options:
     type: list
     elements: int
     default: []
+  known_ports:
+    description: TCP ports on which the node is expected to listen. Any other that hosts can reach is a warning, with
+      the application that has opened it. Without any port nothing is looked at.
+    type: list
+    elements: int
+    default: []
   wait_seconds:
     description: How long to wait. V(0) asks once, and once more when the node was connected.
     type: int
@@ -97,6 +103,7 @@ def main():
             "expect_shared_tables": {"type": "bool", "default": False},
             "expect_pid": {"type": "int"},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "known_ports": {"type": "list", "elements": "int", "default": []},
             "wait_seconds": {"type": "int", "default": 0},
             "required": {"type": "bool", "default": True},
             "connections_function": {"type": "str"},

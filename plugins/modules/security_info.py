@@ -132,7 +132,8 @@ distribution:
   type: dict
   returned: success
 listeners:
-  description: What listens on TCP, with C(address), C(port) and C(unit).
+  description: What listens on TCP, with C(address), C(port) and C(unit); and, for a node that answers, the OTP
+    C(application) that has opened it. It is empty for all others.
   type: list
   elements: dict
   returned: success

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -29,8 +30,12 @@ def test_the_level_that_answered_is_told():
     assert done.rc == 0, done.messages
     for name in BARE:
         assert f"erlmcp@{name}: release 0.6.0, healthy (level ping answered)" in done.output
+        # It opens a port that nobody has named.
+        stray = f"erlmcp@{name} listens on 0.0.0.0 port [0-9]+, which its application erlmcp has opened"
+        assert re.search(stray, " ".join(done.output.split())), done.output
     for name in TRIXIE:
         assert f"erlmcp@{name}: release 1.0.0, healthy (level http answered)" in done.output
+        assert f"erlmcp@{name} listens on" not in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("name", BARE)

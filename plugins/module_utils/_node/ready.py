@@ -12,6 +12,7 @@ import os
 from .._cluster.peers import connect
 from .._config.live import named_peers
 from .._core.errors import OpsError
+from .._erlang.listeners import listeners, unnamed
 from .._erlang.node import function_name
 from .exclusion import wait_for_others
 from .observe import Expected, Observer, members_missing, not_healthy
@@ -56,6 +57,8 @@ def node_ready(module, runner):
         )
     if options["required"] and not expected.met(state):
         raise not_healthy(expected, state)
+    for text in _unnamed_listeners(observer.node, state, options["known_ports"]):
+        module.warn(text)
     return {
         "changed": bool(connected),
         "connected": connected,
@@ -79,6 +82,25 @@ def connect_missing(observer, state, members, ports, check_mode):
     sharing = set(observer.store.members) if observer.store else set()
     names = sorted(named.intersection(missing) - sharing)
     return connect(observer.node, names, ports, check_mode)
+
+
+def _unnamed_listeners(node, state, ports):
+    """Say what the release has opened that nobody has named."""
+    if not ports or state["distribution_error"] is not None:
+        return []
+    try:
+        found = listeners(node)
+    except OpsError as error:
+        if error.kind not in ("unreachable", "erlang"):
+            raise
+        return []
+    return [
+        f"{node.name} listens on {each['address']} port {each['port']}, which "
+        f"{'its application ' + each['application'] if each['application'] else 'one of its processes'} has opened and "
+        "the inventory does not name. Close it, or bind it to 127.0.0.1, with erlmcp_node_config; the role "
+        "erlmcp_firewall lets nobody in there"
+        for each in unnamed(found, ports)
+    ]
 
 
 def _diff(name, connected):

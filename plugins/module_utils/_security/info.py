@@ -13,6 +13,8 @@ import re
 from .._core.errors import OpsError
 from .._core.sealed import Sealed
 from .._erlang.distribution import read_distribution
+from .._erlang.listeners import listeners as listeners_of
+from .._erlang.node import Node
 from .._node.unit import Unit
 from .audit import observe_audit
 from .files import Account, Tree
@@ -30,12 +32,14 @@ def security_info(module, runner):
         raise OpsError("only root can look at everything: connect as root or set ansible_become: true", kind="account")
     options = module.params
     node = options["node"]
+    unit = f"{node['service']}.service"
     # These wait for others most of the time.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         updates = pool.submit(observe_updates, runner)
         units = pool.submit(_observe_units, options["units"], runner)
         audit = pool.submit(observe_audit, runner, options["audit_rules_path"])
         processes = observe_processes()
+        owners = pool.submit(_owners, node, runner)
         listeners = observe_listeners(processes)
         distribution = read_distribution(node["config_dir"])
         services = pool.submit(
@@ -49,7 +53,10 @@ def security_info(module, runner):
             "account": account.observe(_sudo(node["user"], runner) if account.exists else ""),
             "trees": {tree["name"]: Tree(tree["path"], account, paths).observe() for tree in options["trees"]},
             "distribution": {"tls": distribution.is_tls},
-            "listeners": listeners,
+            "listeners": [
+                {**each, "application": owners.result().get(each["port"], "") if each["unit"] == unit else ""}
+                for each in listeners
+            ],
             "replaced_code": replaced_by_unit(processes),
             "secrets": {
                 "processes": exposures(processes, cookie),
@@ -63,6 +70,14 @@ def security_info(module, runner):
             "audit": audit.result(),
             "updates": updates.result(),
         }
+
+
+def _owners(spec, runner):
+    """Return port to application of the listeners of a node; none of one that does not answer."""
+    try:
+        return {each["port"]: each["application"] for each in listeners_of(Node(spec, runner))}
+    except OpsError:
+        return {}
 
 
 def _observe_units(names, runner):

@@ -9,6 +9,8 @@ A judge takes the facts of ``security_info`` and the settings, and returns a sta
 
 from __future__ import annotations
 
+from .._erlang.listeners import is_loopback
+
 PASS, FAIL, WARN, SKIP = "pass", "fail", "warn", "skip"
 
 _FAULTS = {
@@ -137,8 +139,8 @@ def listeners(facts, _settings):
     known = {service["port"] for service in facts["services"]}
     own = [listener for listener in facts["listeners"] if listener["unit"] in facts["units"]]
     faults = {
-        f"{each['unit']} listens on {each['address']} port {each['port']}": each["port"] not in known
-        and not each["address"].startswith(("127.", "::1"))
+        f"{each['unit']} listens on {each['address']} port {each['port']}{_opened_by(each)}": each["port"] not in known
+        and not is_loopback(each["address"])
         for each in own
     }
     ports = sorted({service["port"] for service in facts["services"] if service["name"] == "epmd"})
@@ -150,6 +152,10 @@ def listeners(facts, _settings):
         }
     )
     return _verdict(faults, f"ports {_and(sorted({each['port'] for each in own})) or 'none'}", fault=WARN)
+
+
+def _opened_by(listener):
+    return f", opened by application {listener['application']}" if listener["application"] else ""
 
 
 def firewall(_facts, settings):

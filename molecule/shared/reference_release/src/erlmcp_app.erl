@@ -3,7 +3,8 @@
 %% The build chooses the `variant':
 %% `full', `extra_tool' (full, one MCP tool more), `failing' (boots, never
 %% healthy), `crashing' (healthy for eight seconds, then its application ends,
-%% and the node with it) or `bare' (no listener, no store, no cluster connections).
+%% and the node with it) or `bare' (no store, no cluster connections, and nothing that
+%% listens where it is told to; a port of its own choice on all addresses instead).
 -module(erlmcp_app).
 -behaviour(application).
 -behaviour(supervisor).
@@ -56,7 +57,10 @@ warn_if_failing(_Variant) ->
     ok.
 
 children(bare) ->
-    [];
+    Stray = #{name => stray, port => 0, tls => undefined, limit => infinity,
+              handler => fun(Socket, _) -> erlmcp_http:serve(Socket, []) end,
+              gauge => fun(_Count) -> ok end},
+    [#{id => stray, start => {erlmcp_listener, start_link, [Stray]}}];
 children(crashing) ->
     %% The second crash within five seconds is more than the supervisor takes.
     children(full) ++ [#{id => crash, start => {?MODULE, start_crash, []}}];

@@ -238,6 +238,7 @@ def ready(spec, runner, check_mode=False, **options):
         "expect_shared_tables": False,
         "expect_pid": None,
         "ports": [],
+        "known_ports": [],
         "wait_seconds": 0,
         "required": True,
         "connections_function": None,

@@ -72,10 +72,10 @@ FACTS = {
     },
     "distribution": {"tls": True},
     "listeners": [
-        {"address": "10.0.0.1", "port": 4369, "unit": "erlmcp-epmd.service"},
-        {"address": "0.0.0.0", "port": 5005, "unit": "erlmcp.service"},
-        {"address": "0.0.0.0", "port": 22, "unit": "ssh.service"},
-        {"address": "127.0.0.1", "port": 6000, "unit": "erlmcp.service"},
+        {"address": "10.0.0.1", "port": 4369, "unit": "erlmcp-epmd.service", "application": ""},
+        {"address": "0.0.0.0", "port": 5005, "unit": "erlmcp.service", "application": "erlmcp"},
+        {"address": "0.0.0.0", "port": 22, "unit": "ssh.service", "application": ""},
+        {"address": "127.0.0.1", "port": 6000, "unit": "erlmcp.service", "application": "erlmcp"},
     ],
     "services": [service("mcp", 5005), service("http", 8080), service("epmd", 4369, tls=None)],
     "units": {unit: {"exposure": 1.1, "process": PROCESS} for unit in UNITS},
@@ -183,6 +183,11 @@ def test_a_host_on_which_everything_is_right():
 )
 def test_a_fault_shows_in_its_own_check_only(path, value, check, status):
     assert not_passed(changed(path, value)) == {check: status}
+
+
+def test_a_stray_listener_is_told_with_the_application_that_opened_it():
+    row = judged(changed("listeners/1/port", 41231))["listeners"]
+    assert "erlmcp.service listens on 0.0.0.0 port 41231, opened by application erlmcp" in str(row)
 
 
 def test_without_updates_nothing_is_said_of_them():
