@@ -21,14 +21,13 @@ import socket
 import time
 
 from .._core.errors import OpsError
-from .._node.observe import CONFIG_FILES, Observer, unhealthy_message
+from .._node.observe import CONFIG_FILES, Observer
 from .._node.settling import Settling
 from .._node.unit import Unit
-from . import tables
 from .lock import Lock
 from .metrics import write_metrics
 from .progress import Progress
-from .restore import row_problems
+from .readiness import prove
 from .staging import Area, Staging
 from .store import Store
 
@@ -90,9 +89,16 @@ class Drill:
                 alone=True,
             )
             node = {**self.spec, "service": self.service, "name": manifest["node"]["name"]}
+            began = time.time()
             self._start(area)
             self.progress.phase("waiting until the drill's node is healthy")
-            state = _in_network_of(self.unit.state().pid, lambda: self._watch(node, manifest["tables"]))
+            pid = self.unit.state().pid
+            if pid:
+                state = _in_network_of(pid, lambda: self._watch(node, manifest["tables"]))
+            else:
+                state = {"problems": ["its node has ended at once"]}
+            if state["problems"]:
+                state["journal"] = self.unit.journal(began)
         finally:
             self._clear()
         seconds = round(time.monotonic() - started, 1)
@@ -183,17 +189,14 @@ class Drill:
         settling = Settling(self.options["health"]["settle_seconds"])
         while True:
             state = observer.observe()
-            rows, problems = {}, [unhealthy_message(state, [])]
-            if state["health"]["healthy"]:
-                rows = tables.sizes(observer.node) if state["distribution_error"] is None else {}
-                problems = row_problems(rows, wanted)
-            settled = settling.look(state, not problems)
-            if settled or (problems and (observer.gave_up(state) or time.monotonic() >= deadline)):
+            rows, problems = prove(observer.node, state, wanted)
+            ended = not state["running"]
+            if settling.look(state, not problems) or (problems and (ended or time.monotonic() >= deadline)):
+                waited = "it has ended" if ended else f"after {self.options['start_timeout_seconds']} s"
                 return {
-                    "problems": problems,
+                    "problems": [f"{problem} ({waited})" for problem in problems],
                     "rows": rows,
                     "seconds": round(time.monotonic() - started, 1),
-                    "journal": observer.unit.journal(time.time() - 600) if problems else "",
                 }
             time.sleep(0.2)
 

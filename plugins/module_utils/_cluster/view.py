@@ -96,6 +96,11 @@ class Store:
         """Return the members that do not run, as this node sees it."""
         return sorted(set(self.members) - set(self.running)) if self.state == RUNNING else []
 
+    @property
+    def is_loaded(self):
+        """Whether this node shows all rows that it has, or has no Mnesia."""
+        return self.state == ABSENT or (self.state == RUNNING and all(table.loaded for table in self.tables.values()))
+
     def summary(self):
         """Return what ``node_info`` reports."""
         return {
