@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from backuplib import Writers, content, ops, pid, put
-from testlib import Hosts, health, play, ssh
+from testlib import Hosts, health, play, ssh, wait_until_healthy
 
 PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
 BARE = Hosts(Path(__file__).parents[1], "erlmcp", "bare")
@@ -54,6 +54,15 @@ def test_a_hot_backup_misses_nothing_and_disturbs_nobody():
     assert (sessions, items) == (counted["erlmcp_session"], counted["erlmcp_item"])
     assert disagreeing == 0
     assert before
+
+
+def test_a_backup_right_after_a_start_has_every_row():
+    put(FIRST, 300)
+    sessions, items, *_more = content(FIRST)
+    ssh(FIRST, "systemctl restart erlmcp && erlmcp-ops backup", timeout=180)
+    counted = rows(manifest(FIRST, archives(FIRST)[-1])["tables"])
+    assert (counted["erlmcp_session"], counted["erlmcp_item"]) == (sessions, items)
+    wait_until_healthy(FIRST)
 
 
 def test_the_archive_says_what_it_is():

@@ -166,6 +166,24 @@ def test_a_drill_with_a_release_that_never_serves_fails_and_leaves_nothing():
     assert reachable(FIRST, 8080)
 
 
+# What the release has not is what nobody asks. At level http the other tests go.
+LEVELS = {
+    "ping": {"erlmcp_http_enabled": False},
+    "process": {"erlmcp_http_enabled": False, "erlmcp_health_level": "process"},
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_node_that_is_healthy_before_its_tables_are_loaded_is_waited_for(level):
+    put(FIRST, 300)
+    archive = backup().rpartition("/")[2]
+    wanted = content(FIRST)
+    for playbook in ("restore_drill", "restore"):
+        done = play(f"erlmcp.ops.{playbook}", PAIR, {**ONE, **LEVELS[level], "erlmcp_backup_restore_archive": archive})
+        assert done.rc == 0, done.messages
+    assert content(FIRST) == wanted
+
+
 DROP_IN = "/etc/systemd/system/erlmcp.service.d/needed.conf"
 # With the drill's unit its runtime directory would go, which is that of the node that serves.
 SETTINGS = """

@@ -125,7 +125,7 @@ class Backup:
         node = self.observer.node
 
         def missing(seen):
-            if self._application_missing():
+            if not self.state["figures"] or self._application_missing():
                 self.state = self.observer.observe()
             return not_ready(seen, node.name, self._application_missing(), self._schema_file())
 
