@@ -31,7 +31,8 @@ def not_ready(seen, node_name, application_missing=None, schema_file=None):
     if seen["state"] in ("starting", "stopping"):
         return [f"Mnesia is {seen['state']}"]
     if seen["mnesia"] is None and schema_file:
-        return [f"Mnesia does not run, and its tables are there ({schema_file})"]
+        state = "does not run" if seen["state"] == "no" else "keeps nothing on disk"
+        return [f"Mnesia {state}, and tables are there ({schema_file})"]
     # That there are no tables, only a node tells that had the time to open them.
     if seen["mnesia"] is None and not seen["dets"] and application_missing:
         return [f"application {application_missing} does not run, which may have tables"]

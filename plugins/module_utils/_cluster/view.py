@@ -107,7 +107,7 @@ class Store:
             "state": self.state,
             "members": list(self.members),
             "running": list(self.running),
-            "rows": {name: table.rows for name, table in self.tables.items()},
+            "rows": {name: table.rows if table.loaded else None for name, table in self.tables.items()},
         }
 
 

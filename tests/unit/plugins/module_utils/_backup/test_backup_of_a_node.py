@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup import backup as backup_module
@@ -17,6 +18,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._backup.spec import SPE
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.verify import backup_verify
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import Observer
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._backup.erlang_nodes import (
     PrivateRunner,
     private_erlang,
@@ -105,6 +107,32 @@ def _host(erlang, tmp_path):
         yield Host(erlang, node, pid, tmp_path)
 
 
+class CrashesLater(Observer):
+    """A fake: a node that is healthy when it was started, and is not the next time."""
+
+    def __init__(self):
+        verbs = dict.fromkeys(("stop", "start"), lambda _timeout: None)
+        self.unit = SimpleNamespace(**verbs)
+        self.looks = 0
+
+    def observe(self, **_options):
+        self.looks += 1
+        health = {"healthy": self.looks == 1, "detail": "its application has ended"}
+        return {"name": NAME, "pid": 42, "health": health}
+
+
+def test_a_node_that_crashes_after_the_copy_is_not_called_healthy(erlang, tmp_path):
+    settings = Host(erlang, None, 42, tmp_path).settings
+    settings = {**settings, "method": "stop", "start_timeout_seconds": 1}
+    settings["health"] = {**settings["health"], "settle_seconds": 1}
+    (tmp_path / "run").mkdir()
+    job = backup_module.Backup(options_for(SPECS["backup"], settings, "the test"), erlang.runner)
+    job.observer = CrashesLater()
+    with pytest.raises(OpsError, match="is not healthy since: its application has ended"), job._stopped():
+        pass
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 @pytest.mark.parametrize("files", [[], ["notes"]])
 def test_a_node_without_tables_is_backed_up_while_it_runs(host, files):
     for name in files:
@@ -145,7 +173,7 @@ def test_mnesia_that_starts_later_is_waited_for(host):
 
 def test_mnesia_that_does_not_start_in_time_is_told(host):
     host.node.evaluate(MNESIA_LATER.replace("SECONDS", "600"))
-    with pytest.raises(OpsError, match=r"Mnesia does not run, and its tables are there \(.*schema.DAT\) \(after 1 s\)"):
+    with pytest.raises(OpsError, match=r"Mnesia does not run, and tables are there \(.*schema.DAT\) \(after 1 s\)"):
         host.backup(start_timeout_seconds=1)
     assert host.archives() == []
 

@@ -62,7 +62,8 @@ def test_without_mnesia_in_the_archive_nothing_is_counted():
         (seen(table(5), table(None, nodes=[THERE])), None, "/d/mnesia/schema.DAT", []),
         (seen(state="starting"), None, None, ["Mnesia is starting"]),
         (seen(table(None)), None, None, ["table t is not loaded"]),
-        (seen(state="no"), None, "/d/schema.DAT", ["Mnesia does not run, and its tables are there (/d/schema.DAT)"]),
+        (seen(state="no"), None, "/d/schema.DAT", ["Mnesia does not run, and tables are there (/d/schema.DAT)"]),
+        (seen(), None, "/d/schema.DAT", ["Mnesia keeps nothing on disk, and tables are there (/d/schema.DAT)"]),
         (seen(state="no"), "erlmcp", None, ["application erlmcp does not run, which may have tables"]),
         (seen(state="no"), None, None, []),
         # A node whose application has crashed is backed up before it is repaired.
