@@ -14,7 +14,8 @@ description:
     versions, each file with size and SHA-256, and each table with its rows.
   - With O(method=hot) the node goes on serving. It writes its Mnesia tables with C(mnesia:backup) and its DETS tables
     into new files itself; a copy of an open file is no backup. Other files below O(data_dir) are read as they are, and
-    one that the node has open for writing, or that changes while it is read, is refused.
+    one that the node has open for writing, or that changes while it is read, is refused. A node without tables is
+    backed up in the same way, and the manifest says that there are none.
   - An archive gets its name only when it is complete and on disk. A backup that is killed leaves no archive, and what
     it leaves is cleared by the next one.
   - Backups, restores and drills of a host exclude each other; the message names who holds the lock.
@@ -36,10 +37,10 @@ options:
     required: true
   method:
     description:
-      - V(hot) is for a running node with Mnesia or DETS tables.
+      - V(hot) is for a running node, with Mnesia or DETS tables or without.
       - V(cold) is for a node that does not run.
       - V(stop) stops a running node, copies the data directory, starts the node, and makes the archive from the copy.
-        For releases that have no tables but write files.
+        For releases that keep files open in which they write.
     type: str
     choices: [hot, cold, stop]
     default: hot
@@ -81,7 +82,8 @@ options:
     elements: str
     default: []
   start_timeout_seconds:
-    description: How long the node may take to become healthy, for O(method=stop).
+    description: How long the node may take to become healthy, for O(method=stop); and, for O(method=hot), how long a
+      node that has just started may take until its tables are loaded.
     type: int
     default: 120
   stop_timeout_seconds:

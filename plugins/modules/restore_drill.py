@@ -12,8 +12,11 @@ version_added: 0.1.0
 description:
   - Restores an archive into scratch directories, starts the installed release with its data and its config, waits until
     it is healthy, compares its rows with the manifest, stops it and removes everything.
-  - The node runs in a transient unit with a network of its own that has nothing but a loopback interface. It keeps its
-    name, ports and paths, and neither the node that serves nor its peers can notice it.
+  - The node runs in a unit of its own, for the time of the drill, with a network that has nothing but a loopback
+    interface. It keeps its name, ports and paths, and neither the node that serves nor its peers can notice it.
+  - The settings of the node's unit and of its drop-ins hold for the drill too, environment, limits and sandbox among
+    them. Left out are those that say what is started and how it ends, as whom, with which network and priority, and
+    what it may write, which is the scratch directories only; what C(BindPaths) mounts can be read.
 author:
   - erlmcp.ops contributors (@erlmcp)
 extends_documentation_fragment:

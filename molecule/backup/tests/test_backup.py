@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from backuplib import Writers, content, ops, pid, put
-from testlib import Hosts, health, play, ssh
+from testlib import Hosts, health, play, ssh, wait_until_healthy
 
 PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
 BARE = Hosts(Path(__file__).parents[1], "erlmcp", "bare")
@@ -54,6 +54,15 @@ def test_a_hot_backup_misses_nothing_and_disturbs_nobody():
     assert (sessions, items) == (counted["erlmcp_session"], counted["erlmcp_item"])
     assert disagreeing == 0
     assert before
+
+
+def test_a_backup_right_after_a_start_has_every_row():
+    put(FIRST, 300)
+    sessions, items, *_more = content(FIRST)
+    ssh(FIRST, "systemctl restart erlmcp && erlmcp-ops backup", timeout=180)
+    counted = rows(manifest(FIRST, archives(FIRST)[-1])["tables"])
+    assert (counted["erlmcp_session"], counted["erlmcp_item"]) == (sessions, items)
+    wait_until_healthy(FIRST)
 
 
 def test_the_archive_says_what_it_is():
@@ -235,32 +244,54 @@ def test_a_damaged_archive_loses_its_mark():
         ssh(FIRST, f"rm {STORE}/{name}*")
 
 
-def test_a_node_that_cannot_write_its_tables_is_told_which_method_fits():
-    bare = BARE["n1.bare-backup.test"]
-    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare", "erlmcp_backup_method": "hot"})
-    assert done.rc != 0
-    assert "erlmcp_backup_method: stop" in done.messages
-    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare", "erlmcp_backup_method": "cold"})
-    assert done.rc != 0
-    assert "erlmcp_backup_method: hot" in done.messages
-    assert pid(bare) != "0"
-
-
-def test_a_bare_release_is_stopped_copied_and_restored():
+def test_a_node_without_tables_is_backed_up_drilled_and_restored_without_a_stop():
     bare = BARE["n1.bare-backup.test"]
     ssh(bare, "runuser -u erlmcp -- sh -c 'mkdir -p /var/lib/erlmcp/deep/er; echo kept > /var/lib/erlmcp/deep/er/file'")
     before = pid(bare)
     done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare"})
     assert done.rc == 0, done.messages
-    assert pid(bare) not in ("0", before)
-    assert ssh(bare, "erlmcp ping").stdout.strip() == "pong"
+    assert pid(bare) == before
+    found = manifest(bare, archives(bare)[-1])
+    assert (found["method"], found["mnesia"], found["tables"]) == ("hot", None, [])
+    done = play("erlmcp.ops.restore_drill", PAIR, {"erlmcp_hosts": "bare"})
+    assert done.rc == 0, done.messages
+    assert pid(bare) == before
     ssh(bare, "echo changed > /var/lib/erlmcp/deep/er/file")
     done = play("erlmcp.ops.restore", PAIR, {"erlmcp_hosts": "bare"})
     assert done.rc == 0, done.messages
-    assert (
-        ssh(bare, "cat /var/lib/erlmcp/deep/er/file; stat -c %U /var/lib/erlmcp/deep/er/file").stdout
-        == "kept\nerlmcp\n"
-    )
+    restored = "cat /var/lib/erlmcp/deep/er/file; stat -c %U /var/lib/erlmcp/deep/er/file"
+    assert ssh(bare, restored).stdout == "kept\nerlmcp\n"
+    assert ssh(bare, "erlmcp ping").stdout.strip() == "pong"
+
+
+# The owner of the file must outlive the question.
+HOLD = (
+    "erlmcp eval 'Self = self(), spawn(fun() -> group_leader(whereis(init), self()), "
+    '{ok, _} = file:open("/var/lib/erlmcp/journal.bin", [write]), Self ! open, timer:sleep(infinity) end), '
+    "receive open -> ok end.'"
+)
+
+
+def test_a_file_that_the_node_keeps_open_wants_a_stop_and_site_says_so():
+    bare = BARE["n1.bare-backup.test"]
+    ssh(bare, HOLD)
+    before = pid(bare)
+    # The settings of the backup change, so site asks.
+    done = play("erlmcp.ops.site", PAIR, {"erlmcp_backup_log_days": 6}, ["--limit", "bare"])
+    assert done.rc != 0
+    assert "journal.bin open for writing" in done.messages
+    assert "erlmcp_backup_method: stop" in done.messages
+    assert pid(bare) == before
+    again = play("erlmcp.ops.site", PAIR, {"erlmcp_backup_log_days": 6}, ["--limit", "bare"])
+    assert again.rc == 0, again.messages
+    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare", "erlmcp_backup_method": "cold"})
+    assert done.rc != 0
+    assert "erlmcp_backup_method: hot" in done.messages
+    assert pid(bare) == before
+    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare", "erlmcp_backup_method": "stop"})
+    assert done.rc == 0, done.messages
+    assert pid(bare) not in ("0", before)
+    assert "data/journal.bin" in [each["name"] for each in manifest(bare, archives(bare)[-1])["files"]]
     assert ssh(bare, "erlmcp ping").stdout.strip() == "pong"
 
 

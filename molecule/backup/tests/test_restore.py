@@ -166,6 +166,52 @@ def test_a_drill_with_a_release_that_never_serves_fails_and_leaves_nothing():
     assert reachable(FIRST, 8080)
 
 
+# What the release has not is what nobody asks. At level http the other tests go.
+LEVELS = {
+    "ping": {"erlmcp_http_enabled": False},
+    "process": {"erlmcp_http_enabled": False, "erlmcp_health_level": "process"},
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_node_that_is_healthy_before_its_tables_are_loaded_is_waited_for(level):
+    put(FIRST, 300)
+    archive = backup().rpartition("/")[2]
+    wanted = content(FIRST)
+    for playbook in ("restore_drill", "restore"):
+        done = play(f"erlmcp.ops.{playbook}", PAIR, {**ONE, **LEVELS[level], "erlmcp_backup_restore_archive": archive})
+        assert done.rc == 0, done.messages
+    assert content(FIRST) == wanted
+
+
+DROP_IN = "/etc/systemd/system/erlmcp.service.d/needed.conf"
+# With the drill's unit its runtime directory would go, which is that of the node that serves.
+SETTINGS = """
+[Service]
+Environment="NEEDED=with blanks"
+RuntimeDirectory=erlmcp
+"""
+NEEDS = '[ "${NEEDED:-}" = "with blanks" ] || { echo "error: NEEDED is not set" >&2; exit 1; }'
+
+
+def test_a_drill_has_what_the_node_needs_of_its_unit():
+    """A drop-in holds lines of the unit, as erlmcp_node_unit_settings does; and wants no restart of the node here."""
+    running, env = pid(FIRST), ssh(FIRST, "readlink -f /etc/erlmcp/env.sh").stdout.strip()
+    ssh(FIRST, f"cp -p {env} /var/tmp/env.sh && cat >> {env}", typed=f"{NEEDS}\n")
+    try:
+        archive = backup().rpartition("/")[2]
+        without = ops(FIRST, "drill", archive, check=False)
+        assert without[0] == 1
+        assert "NEEDED is not set" in without[1]
+        ssh(FIRST, f"mkdir -p {DROP_IN.rpartition('/')[0]} && cat > {DROP_IN}", typed=SETTINGS)
+        assert ops(FIRST, "drill", archive)[0] == 0
+    finally:
+        ssh(FIRST, f"rm -rf {DROP_IN.rpartition('/')[0]}; cp -p /var/tmp/env.sh {env}; systemctl daemon-reload")
+    assert pid(FIRST) == running
+    assert ssh(FIRST, "ls -A /run/systemd/system /var/lib | grep drill || true").stdout == ""
+    ssh(FIRST, "test -d /run/erlmcp")
+
+
 # What is done to an archive and its manifest.
 DAMAGE = {
     "missing": "mv {0} /var/tmp/aside",

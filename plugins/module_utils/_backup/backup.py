@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from .._core.errors import OpsError
 from .._node.observe import CONFIG_FILES, Observer
+from .._node.settling import Settling
 from . import tables
 from .archive import Source, write_archive
 from .collect import (
@@ -32,6 +33,7 @@ from .manifest import FORMAT, archive_name, parse_name
 from .manners import in_background
 from .metrics import write_metrics
 from .progress import Progress
+from .readiness import look_until_ready, not_ready
 from .staging import LONGEST_SECONDS, RESERVE_BYTES, count_rows
 from .store import Store
 from .versions import versions
@@ -54,15 +56,10 @@ def plan(method, running, seen):
                 "the node does not run, so it cannot write its tables: start it, or set erlmcp_backup_method: cold",
                 kind="method",
             )
-        if not seen["mnesia"] and not seen["dets"]:
-            raise OpsError(
-                "the node has neither Mnesia tables on disk nor DETS tables that it could write for a backup: set "
-                "erlmcp_backup_method: stop, which stops the node for the copy",
-                kind="method",
-            )
         mnesia = [f"{len(seen['mnesia']['tables'])} Mnesia tables"] if seen["mnesia"] else []
         dets = [f"{len(seen['dets'])} DETS tables"] if seen["dets"] else []
-        steps = [f"let the node write its {' and '.join(mnesia + dets)}"]
+        written = " and ".join(mnesia + dets)
+        steps = [f"let the node write its {written}" if written else "copy the files of a node without tables"]
     elif running and method == "cold":
         raise OpsError(
             "the node runs, and a copy of open files is no backup: set erlmcp_backup_method: hot, or stop, which stops "
@@ -117,8 +114,57 @@ class Backup:
             raise OpsError(f"{self.data_dir} is not there: run the playbook site first", kind="data")
         self.state = self.observer.observe()
         self.running = self.state["running"]
-        hot = self.running and self.options["method"] == "hot"
-        self.seen = tables.look(self.observer.node) if hot else {"mnesia": None, "dets": []}
+        self.seen = {"mnesia": None, "dets": []}
+        if self.running and self.options["method"] == "hot":
+            self._wait_for_tables()
+            self._refuse_open_files()
+
+    def _wait_for_tables(self):
+        """Look at the tables, as soon as a node that has just started has them."""
+        seconds = self.options["start_timeout_seconds"]
+        node = self.observer.node
+
+        def missing(seen):
+            if not self.state["figures"] or self._application_missing():
+                self.state = self.observer.observe()
+            return not_ready(seen, node.name, self._application_missing(), self._schema_file())
+
+        self.seen, problems = look_until_ready(lambda: tables.look(node), missing, seconds)
+        if problems:
+            raise OpsError(
+                f"{node.name} cannot be backed up while it runs: {'; '.join(problems)} (after {seconds} s). Read in "
+                f"journalctl -u {self.observer.unit.name} what it waits for, and repair that; or set "
+                "erlmcp_backup_method: stop, which stops the node for the copy",
+                kind="tables",
+                problems=problems,
+            )
+
+    def _application_missing(self):
+        application = self.options["health"]["application"]
+        return None if application in ("", *self.state["figures"].get("applications", {})) else application
+
+    def _schema_file(self):
+        directory = mnesia_directory(self.data_dir)
+        return None if directory is None else os.path.join(self.data_dir, directory, "schema.DAT")
+
+    def _refuse_open_files(self):
+        """Refuse what nobody vouches for: a file that the node itself is writing, Mnesia's and DETS tables aside."""
+        mnesia = self.seen["mnesia"]
+        if mnesia and self._relative(mnesia["directory"]) is None:
+            raise OpsError(
+                f"Mnesia's directory {mnesia['directory']} is not below {self.data_dir}: set erlmcp_data_dir, or the "
+                "parameter dir of application mnesia, so that a restore can replace both together",
+                kind="data",
+            )
+        open_files = open_for_writing(self.state["pid"], self.data_dir)
+        refuse_unaccounted(open_files, self._accounted(), self.options["exclude"])
+
+    def _accounted(self):
+        """Relative paths that the node writes for us, when it runs."""
+        places = [each["file"] for each in self.seen["dets"]]
+        if self.seen["mnesia"]:
+            places.append(self.seen["mnesia"]["directory"])
+        return [relative for place in places if (relative := self._relative(place)) is not None]
 
     def run(self):
         """Make the archive and return its facts; the caller holds the lock."""
@@ -144,7 +190,7 @@ class Backup:
                     part,
                     sources,
                     {"format": FORMAT, "id": parse_name(name).id, "node": options["node"]["name"]},
-                    lambda files: self._manifest(name, started, content, self._result(counted), files),
+                    lambda files: self._finish(name, started, content, counted, files),
                     compression=compression,
                     level=options["compression_level"],
                     recipients=options["recipients"],
@@ -173,6 +219,13 @@ class Backup:
             "tables": written.manifest["tables"],
             "warnings": self.warnings,
         }
+
+    def _finish(self, name, started, content, counted, files):
+        """Return the manifest, after all files have been read."""
+        if self.options["method"] == "hot":
+            # What was opened meanwhile may have been read when it was half written.
+            self._refuse_open_files()
+        return self._manifest(name, started, content, self._result(counted), files)
 
     def _result(self, counted):
         """Wait for the rows, and say so meanwhile."""
@@ -212,19 +265,12 @@ class Backup:
             else:
                 dets[relative] = os.path.join(spool, "dets", str(number))
         mnesia_dir = self._relative(mnesia["directory"]) if mnesia else None
-        if mnesia and mnesia_dir is None:
-            raise OpsError(
-                f"Mnesia's directory {mnesia['directory']} is not below {self.data_dir}: set erlmcp_data_dir, or the "
-                "parameter dir of application mnesia, so that a restore can replace both together",
-                kind="data",
-            )
-        accounted = [*dets, *([mnesia_dir] if mnesia else [])]
-        exclude = self.options["exclude"]
-        refuse_unaccounted(open_for_writing(self.state["pid"], self.data_dir), accounted, exclude)
+        accounted = self._accounted()
         self._check_space(size_below(self.data_dir, accounted))
-        self.progress.phase("the node writes its tables")
-        with self.progress.watch(spool):
-            tables.export_hot(self.observer.node, spool, self.seen, LONGEST_SECONDS)
+        if accounted:
+            self.progress.phase("the node writes its tables")
+            with self.progress.watch(spool):
+                tables.export_hot(self.observer.node, spool, self.seen, LONGEST_SECONDS)
         sources = [Source(f"data/{relative}", path=path, root=self.data_dir) for relative, path in dets.items()]
         if mnesia:
             sources.append(Source("mnesia.backup", path=os.path.join(spool, "mnesia.backup"), root=self.data_dir))
@@ -283,10 +329,12 @@ class Backup:
             yield
         finally:
             self.observer.unit.start(self.options["start_timeout_seconds"])
+            settling = Settling(self.options["health"]["settle_seconds"])
             state = self.observer.observe_until(
-                lambda state: state["health"]["healthy"], self.options["start_timeout_seconds"]
+                lambda state: settling.look(state, state["health"]["healthy"]),
+                self.options["start_timeout_seconds"] + settling.seconds,
             )
-            self.downtime = time.monotonic() - since
+            self.downtime = (settling.since or time.monotonic()) - since
             os.unlink(self.note)
         if not state["health"]["healthy"]:
             raise OpsError(

@@ -4,9 +4,10 @@
 
 """An archive restored into a throw-away node, started, counted, compared, removed.
 
-The node runs in a transient unit with a network of its own, which has nothing but a loopback interface, and with
-scratch directories mounted over data, logs and config. So it keeps its name, its ports and its paths: what is tried is
-the archive as it would be restored, and the node that serves cannot notice.
+The node runs in a unit for the time of the drill, with a network of its own, which has nothing but a loopback
+interface, and with scratch directories mounted over data, logs and config. So it keeps its name, its ports, its paths
+and the other settings of its unit: what is tried is the archive as it would be restored, and the node that serves
+cannot notice.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ import socket
 import time
 
 from .._core.errors import OpsError
-from .._node.observe import CONFIG_FILES, Observer, unhealthy_message
+from .._core.files import write_atomically
+from .._node.observe import CONFIG_FILES, Observer
 from .._node.settling import Settling
 from .._node.unit import Unit
-from . import tables
+from .drill_unit import passed_on, unit_text
 from .lock import Lock
 from .metrics import write_metrics
 from .progress import Progress
-from .restore import row_problems
+from .readiness import prove
 from .staging import Area, Staging
 from .store import Store
 
 _CLONE_NEWNET = 0x40000000
+_UNIT_DIR = "/run/systemd/system"
 # A drill whose program was killed ends by itself.
 _LONGEST_SECONDS = 6 * 3600
 
@@ -70,6 +73,7 @@ class Drill:
         self.spec = options["node"]
         self.service = f"{self.spec['service']}-drill"
         self.unit = Unit(self.service, runner)
+        self.unit_file = os.path.join(_UNIT_DIR, self.unit.name)
         parent, name = os.path.split(os.path.realpath(options["data_dir"]))
         self.scratch = os.path.join(parent, f".{name}.drill")
         self.store = Store(options["store_dir"])
@@ -90,9 +94,16 @@ class Drill:
                 alone=True,
             )
             node = {**self.spec, "service": self.service, "name": manifest["node"]["name"]}
-            self._start(area)
+            began = time.time()
+            self._start(area, began)
             self.progress.phase("waiting until the drill's node is healthy")
-            state = _in_network_of(self.unit.state().pid, lambda: self._watch(node, manifest["tables"]))
+            pid = self.unit.state().pid
+            if pid:
+                state = _in_network_of(pid, lambda: self._watch(node, manifest["tables"]))
+            else:
+                state = {"problems": ["its node has ended at once"]}
+            if state["problems"]:
+                state["journal"] = self.unit.journal(began)
         finally:
             self._clear()
         seconds = round(time.monotonic() - started, 1)
@@ -123,10 +134,13 @@ class Drill:
         """Stop the drill's node and remove its directories, also those of a killed run."""
         with contextlib.suppress(OpsError):
             self.unit.stop(self.options["stop_timeout_seconds"])
+        if os.path.lexists(self.unit_file):
+            os.unlink(self.unit_file)
+            self.unit.forget()
         for path in glob.glob(f"{glob.escape(self.scratch)}-*"):
             shutil.rmtree(path)
 
-    def _start(self, area):
+    def _start(self, area, began):
         account = area.account
         mounts = {area.new: self.options["data_dir"]}
         for name, place in (("log", self.options["log_dir"]), ("run", self.spec["run_dir"])):
@@ -134,35 +148,34 @@ class Drill:
             os.mkdir(path, 0o750)
             os.chown(path, account.pw_uid, account.pw_gid)
             mounts[path] = place
-        properties = [
+        command = f"/usr/local/bin/{self.spec['release_name']}"
+        own = [
+            # The port mapper of the host is not in this network.
+            f"ExecStart=/bin/sh -c '{command} epmd -daemon; exec {command} foreground'",
+            "Type=exec",
+            "KillMode=mixed",
             "PrivateNetwork=yes",
             "PrivateTmp=yes",
             "ProtectSystem=strict",
-            "NoNewPrivileges=yes",
-            "CapabilityBoundingSet=",
-            "KillMode=mixed",
-            "Type=exec",
-            "UMask=0027",
-            "LimitNOFILE=65536",
             "Nice=10",
             f"TimeoutStopSec={self.options['stop_timeout_seconds']}",
             f"RuntimeMaxSec={_LONGEST_SECONDS}",
             f"User={self.spec['user']}",
             f"Group={self.options['group']}",
-            f"WorkingDirectory={self.options['data_dir']}",
             f"ReadWritePaths={' '.join(mounts.values())}",
             *(f"BindPaths={source}:{target}" for source, target in mounts.items()),
             *(f"BindReadOnlyPaths={source}:{target}" for source, target in self._config_mounts(area)),
         ]
-        command = f"/usr/local/bin/{self.spec['release_name']}"
-        # The port mapper of the host is not in this network.
-        script = f"{command} epmd -daemon; exec {command} foreground"
-        arguments = [item for each in properties for item in ("-p", each)]
-        done = self.runner.run(
-            ["systemd-run", "--quiet", f"--unit={self.unit.name}", *arguments, "--", "/bin/sh", "-c", script]
-        )
-        if not done.ok:
-            raise OpsError(f"the drill's node could not be started: {done.err.strip()}", kind="drill")
+        taken = passed_on(Unit(self.spec["service"], self.runner).text())
+        write_atomically(self.unit_file, unit_text(self.spec["service"], taken, own).encode(), mode=0o644)
+        try:
+            self.unit.start_new(self.options["start_timeout_seconds"])
+        except OpsError as error:
+            raise OpsError(
+                f"the drill's node could not be started: {error}. From journalctl -u {self.unit.name}:\n"
+                f"{self.unit.journal(began)}",
+                kind="drill",
+            ) from error
 
     def _config_mounts(self, area):
         """The archived config set in the place of the current one; only over files that are there can be mounted."""
@@ -183,17 +196,14 @@ class Drill:
         settling = Settling(self.options["health"]["settle_seconds"])
         while True:
             state = observer.observe()
-            rows, problems = {}, [unhealthy_message(state, [])]
-            if state["health"]["healthy"]:
-                rows = tables.sizes(observer.node) if state["distribution_error"] is None else {}
-                problems = row_problems(rows, wanted)
-            settled = settling.look(state, not problems)
-            if settled or (problems and (observer.gave_up(state) or time.monotonic() >= deadline)):
+            rows, problems = prove(observer.node, state, wanted)
+            ended = not state["running"]
+            if settling.look(state, not problems) or (problems and (ended or time.monotonic() >= deadline)):
+                waited = "it has ended" if ended else f"after {self.options['start_timeout_seconds']} s"
                 return {
-                    "problems": problems,
+                    "problems": [f"{problem} ({waited})" for problem in problems],
                     "rows": rows,
                     "seconds": round(time.monotonic() - started, 1),
-                    "journal": observer.unit.journal(time.time() - 600) if problems else "",
                 }
             time.sleep(0.2)
 

@@ -66,7 +66,7 @@ def text(value):
 
 
 def mnesia_table(described):
-    """Return a table as ``Describe`` tells it: name, type, storage, nodes, and rows (``None``: no live copy)."""
+    """Return a table as ``Describe`` tells it: name, type, storage, nodes, and rows (``None``: not counted)."""
     name, kind, storage, nodes, rows = described
     return {
         "kind": "mnesia",

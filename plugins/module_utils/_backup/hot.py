@@ -21,14 +21,18 @@ _QUESTION_SECONDS = 30
 _ORPHANED_SECONDS = 60
 _LONGEST_PAUSE_SECONDS = 1.0
 
-# Mnesia opens its own *.DAT and *.TMP files with DETS; what is in them is in its backup.
+# Mnesia opens its own *.DAT and *.TMP files with DETS; what is in them is in its backup. Of a table
+# that is on other nodes only it says that its size is 0.
 _LOOK = (
     COMMON
     + r"""
 Running = case erlang:module_loaded(mnesia) of true -> mnesia:system_info(is_running); false -> no end,
 Directory = case Running of yes -> Path(mnesia:system_info(directory)); _ -> none end,
 Rows = fun(Table) ->
-    case mnesia:table_info(Table, where_to_read) of nowhere -> undefined; _ -> mnesia:table_info(Table, size) end
+    case mnesia:table_info(Table, where_to_read) =:= node() of
+        true -> mnesia:table_info(Table, size);
+        false -> undefined
+    end
 end,
 Mnesia = case Running =:= yes andalso mnesia:system_info(use_dir) of
     true ->
@@ -141,14 +145,13 @@ def look(node):
     """Return the tables of a running node.
 
     :param node: a ``Node``.
-    :returns: ``mnesia``, a dict of ``directory``, ``db_nodes`` and ``tables`` (``name``, ``type``, ``storage``,
-        ``nodes``, ``rows``; rows are ``None`` where no copy can be read), or ``None`` when Mnesia is not running or
-        keeps nothing on disc; and ``dets``, the open DETS tables (``name``, ``file``, ``type``, ``rows``).
-    :raises OpsError: while Mnesia is starting or stopping: nobody could say whether there are tables.
+    :returns: ``state`` of Mnesia (``yes``, ``no``, ``starting``, ``stopping``); ``mnesia``, a dict of ``directory``,
+        ``db_nodes`` and ``tables`` (``name``, ``type``, ``storage``, ``nodes``, ``rows``; rows are ``None`` where this
+        node has no copy, or has not loaded it), or ``None`` when Mnesia does not run or keeps nothing on disc; and
+        ``dets``, the open DETS tables (``name``, ``file``, ``type``, ``rows``).
     """
     mnesia, dets = node.evaluate(_LOOK, timeout=_QUESTION_SECONDS)
-    if mnesia in ("starting", "stopping"):
-        raise OpsError(f"Mnesia is {mnesia} on {node.name}: try again when the node is healthy", kind="tables")
+    state = "yes" if isinstance(mnesia, tuple) else str(mnesia)
     if isinstance(mnesia, tuple):
         directory, db_nodes, tables = mnesia
         mnesia = {
@@ -159,19 +162,13 @@ def look(node):
     else:
         mnesia = None
     return {
+        "state": state,
         "mnesia": mnesia,
         "dets": [
             {"kind": "dets", "name": text(name), "file": text(file), "type": str(kind), "rows": rows}
             for name, file, kind, rows in dets
         ],
     }
-
-
-def sizes(node):
-    """Return the rows of each table of a running node, Mnesia and DETS, by name."""
-    seen = look(node)
-    tables = seen["mnesia"]["tables"] if seen["mnesia"] else []
-    return {table["name"]: table["rows"] for table in [*tables, *seen["dets"]]}
 
 
 def export_hot(node, spool_dir, seen, timeout):

@@ -24,15 +24,14 @@ import time
 
 from .._core.errors import OpsError
 from .._core.files import sync_directory, write_atomically
-from .._erlang.node import Unreachable
-from .._node.observe import Observer, unhealthy_message
+from .._node.observe import Observer
 from .._node.settling import Settling
-from . import tables
 from .archive import read_archive
 from .fit import check_fit
 from .lock import Lock
 from .metrics import write_metrics
 from .progress import Progress
+from .readiness import prove
 from .restored_config import RestoredConfig
 from .safety import BEFORE, FAILED, REVERTED, SafetyCopies
 from .staging import Area, Staging
@@ -40,21 +39,6 @@ from .store import Store
 from .swap import Swap, check_can_exchange
 from .under_way import EXCHANGED, KEPT, PROVEN, STAGED, WITHDRAWN, read_state, work_directory
 from .versions import versions
-
-
-def row_problems(rows, wanted):
-    """Say which Mnesia tables of a started node have fewer rows than were restored.
-
-    Clients may write as soon as the node serves, so more is no problem.
-
-    :param rows: name to number, of the node.
-    :param wanted: the ``tables`` of a manifest.
-    """
-    return [
-        f"table {table['name']} has {rows.get(table['name'], 'no')} rows of {table['rows']}"
-        for table in wanted
-        if table["kind"] == "mnesia" and rows.get(table["name"], -1) < table["rows"]
-    ]
 
 
 def restore(module, runner):
@@ -349,26 +333,16 @@ class Restore:
         settling = Settling(self.options["health"]["settle_seconds"])
         while True:
             state = self.observer.observe()
-            problems = self._problems(state, wanted)
+            _rows, problems = prove(self.observer.node, state, wanted)
             if settling.look(state, not problems):
                 return state
             if problems and (self.observer.gave_up(state) or time.monotonic() >= deadline):
                 raise OpsError(
-                    f"{'; '.join(problems)}. From journalctl -u {self.observer.unit.name}:\n"
-                    f"{self.observer.unit.journal(started)}",
+                    f"{'; '.join(problems)} ({self.observer.waited(state, self.options['start_timeout_seconds'])}). "
+                    f"From journalctl -u {self.observer.unit.name}:\n{self.observer.unit.journal(started)}",
                     kind="health",
                 )
             time.sleep(0.2)
-
-    def _problems(self, state, wanted):
-        if not state["health"]["healthy"]:
-            return [unhealthy_message(state, [])]
-        if not any(table["kind"] == "mnesia" for table in wanted):
-            return []
-        try:
-            return row_problems(tables.sizes(self.observer.node), wanted)
-        except Unreachable as error:
-            return [f"its rows cannot be counted: {error}"]
 
     def _failure(self, state, error, outcome=""):
         return OpsError(f"{self.node_name} with {state['archive']}: {error}{outcome}", kind="health")

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .hot import export_hot, look, sizes
+from .hot import export_hot, look
 from .offline import Offline, is_dets
 
-__all__ = ["Offline", "export_hot", "is_dets", "look", "sizes"]
+__all__ = ["Offline", "export_hot", "is_dets", "look"]

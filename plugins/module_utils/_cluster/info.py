@@ -11,7 +11,7 @@ import os
 import time
 
 from .._core.errors import OpsError
-from .._erlang.node import Node, Unreachable
+from .._erlang.node import PASSING, Node
 from .._node.exclusion import wait_for_others
 from .._node.unit import Unit
 from .digest import take_digests
@@ -67,7 +67,9 @@ def look(node, unit, expected=()):
         evidence = dict(node.evaluate(_EVIDENCE))
         others = sorted({*own.store.members, *expected} - {node.name})
         reached = views(node, others) if others else {}
-    except Unreachable as error:
+    except OpsError as error:
+        if error.kind not in PASSING:
+            raise
         return _unreachable(node, SILENT if unit.state().running else DOWN, str(error))
     described = {"name": node.name, "error": None, **_described(own)}
     described["masters"] = sorted({*described["masters"], *map(str, evidence["masters"])})

@@ -10,7 +10,7 @@ import datetime
 import time
 
 from .._core.errors import OpsError
-from .._erlang.node import Node, Unreachable
+from .._erlang.node import PASSING, Node, Unreachable
 from .._erlang.terms import Atom, format_term
 from .._erlang.told import at_most_a_line
 from .._node.drain import Drain
@@ -23,6 +23,8 @@ from .view import ABSENT, own_view, views
 
 # Between a table that was copied and members that all say so there are messages still under way.
 _PROOF_SECONDS = 30
+# What is not there by then, the plan refuses.
+_START_SECONDS = 30
 
 # All in one evaluation, which the node goes on with whatever becomes of who asked for it. What fails is taken back: the
 # node serves alone again, with the rows it had.
@@ -132,7 +134,7 @@ class Membership:
             return self._result([])
         if check_mode and not self.unit.state().running:
             return self._result([f"{self.node.name}: join {', '.join(self._others(self.expected))} once it is started"])
-        own = own_view(self.node)
+        own = self._started_view()
         if own.store.state == ABSENT or len(own.store.members) > 1:
             plan = plan_join(own, {}, self.expected)
         else:
@@ -154,6 +156,22 @@ class Membership:
             "seconds": round(time.monotonic() - started, 1),
             **({"set_aside": aside} if aside else {}),
         }
+
+    def _started_view(self):
+        """Look at the node when it shows its rows: it may be healthy, and load its tables still."""
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            late = time.monotonic() >= deadline
+            try:
+                own = own_view(self.node)
+            except OpsError as error:
+                if error.kind not in PASSING or late:
+                    raise
+            else:
+                # One that shares its tables already may wait for another one, and has nothing to join.
+                if own.store.is_loaded or len(own.store.members) > 1 or late:
+                    return own
+            time.sleep(0.2)
 
     def leave(self, check_mode):
         quarantine = Quarantine(self.options, self.unit, self.runner)

@@ -126,6 +126,9 @@ def nodes_to_join(stores, expected, seed=""):
     alone = [name for name in expected if name in stores and len(stores[name]["members"]) < 2]
     if len(expected) < 2 or len(alone) < len(expected):
         return alone if len(expected) > 1 else []
+    # What is not loaded yet may have rows.
+    if any(None in stores[name].get("rows", {}).values() for name in alone):
+        return alone
     # There is no cluster yet, and every node is known: the one that the others join has nothing to do.
     holding = [name for name in alone if any(stores[name].get("rows", {}).values())]
     if seed or len(holding) < 2:

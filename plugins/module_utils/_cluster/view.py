@@ -96,13 +96,18 @@ class Store:
         """Return the members that do not run, as this node sees it."""
         return sorted(set(self.members) - set(self.running)) if self.state == RUNNING else []
 
+    @property
+    def is_loaded(self):
+        """Whether this node shows all rows that it has, or has no Mnesia."""
+        return self.state == ABSENT or (self.state == RUNNING and all(table.loaded for table in self.tables.values()))
+
     def summary(self):
         """Return what ``node_info`` reports."""
         return {
             "state": self.state,
             "members": list(self.members),
             "running": list(self.running),
-            "rows": {name: table.rows for name, table in self.tables.items()},
+            "rows": {name: table.rows if table.loaded else None for name, table in self.tables.items()},
         }
 
 

@@ -43,6 +43,10 @@ end
 _TO_STDERR = "[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]"
 _TLS_ALERT = re.compile(r"(TLS (?:client|server): In state .*|\{bad_cert,.*)")
 
+# The kinds of error that mean "not yet" while a node starts: it does not answer, or its tables come and go between two
+# words of a question.
+PASSING = ("unreachable", "erlang")
+
 _FUNCTION = re.compile(r"^([a-z][A-Za-z0-9_@]*):([a-z][A-Za-z0-9_@]*)/0$")
 
 

@@ -17,7 +17,7 @@ from .._cluster.view import ABSENT, STORE_QUESTION, parse_store
 from .._config.live import without_live
 from .._core.errors import OpsError
 from .._core.slots import Slots
-from .._erlang.node import Node, function_name
+from .._erlang.node import PASSING, Node, function_name
 from .exclusion import wait_for_others
 from .health import Answer, ask_http, judge
 from .unit import Unit
@@ -119,6 +119,14 @@ class Observer:
         unit = state["unit"]
         return unit["active"] == "failed" or unit["automatic_restarts"] >= _RESTARTS_THAT_MEAN_FAILURE
 
+    @classmethod
+    def waited(cls, state, seconds):
+        """Say how long a node was waited for, for a failure's message."""
+        restarts = state["unit"]["automatic_restarts"]
+        if not cls.gave_up(state):
+            return f"after {seconds} s"
+        return f"after {restarts} automatic restarts" if restarts else "its unit has failed"
+
     def _ask(self, unit):
         self.store = None
         if not unit.running:
@@ -137,8 +145,7 @@ class Observer:
                 text = f"{self.node.name} answers, and application {application} has not started, or has ended"
                 answers.insert(0, Answer("ping", "unhealthy", text))
         except OpsError as error:
-            # While a node starts, its tables come and go between two words of the question.
-            if error.kind not in ("unreachable", "erlang"):
+            if error.kind not in PASSING:
                 raise
             silence = str(error)
             answers.append(Answer("ping", "absent", silence))
@@ -149,7 +156,12 @@ class Observer:
         return replace(slots, next=self.predicted_next[topic]) if topic in self.predicted_next else slots
 
     def _connections(self, function):
-        called, count = self.node.call_if_exported(function)
+        try:
+            called, count = self.node.call_if_exported(function)
+        except OpsError as error:
+            if error.kind not in PASSING:
+                raise
+            return None
         return count if called else None
 
     def _reasons(self, unit, releases, configs, running_release):

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from .._core.errors import OpsError
+from .._erlang.node import Unreachable
 from .._erlang.terms import Atom, format_term
 from .drain import Drain
 from .exclusion import node_lock
@@ -219,9 +221,8 @@ class Restart:
                 self._connect(state)
             if settling.look(state, state["health"]["healthy"] and not missing and sharing):
                 return state
-            gave_up = self.observer.gave_up(state)
-            if not settling.begun and (gave_up or time.monotonic() >= deadline):
-                raise self._failure(state, missing, gave_up)
+            if not settling.begun and (self.observer.gave_up(state) or time.monotonic() >= deadline):
+                raise self._failure(state, missing)
             time.sleep(0.3)
 
     def _connect(self, state):
@@ -229,11 +230,12 @@ class Restart:
         names = members_missing(state, self.options["members"])
         if names and state["distribution_error"] is None:
             listed = format_term([Atom(name) for name in names])
-            self.observer.node.evaluate(f"[spawn(net_kernel, connect_node, [N]) || N <- {listed}]")
+            # One that has crashed since is seen so the next time.
+            with contextlib.suppress(Unreachable):
+                self.observer.node.evaluate(f"[spawn(net_kernel, connect_node, [N]) || N <- {listed}]")
 
-    def _failure(self, state, missing, gave_up):
-        restarts = state["unit"]["automatic_restarts"]
-        waited = f"{restarts} automatic restarts" if gave_up else f"{self.options['start_timeout_seconds']} s"
+    def _failure(self, state, missing):
+        waited = self.observer.waited(state, self.options["start_timeout_seconds"])
         journal = self.observer.unit.journal(self.started)
         previous = state["config"]["previous"]
         way_back = (
@@ -242,7 +244,7 @@ class Restart:
             else ""
         )
         return OpsError(
-            f"{unhealthy_message(state, missing)} (after {waited}). The roll stops here: "
+            f"{unhealthy_message(state, missing)} ({waited}). The roll stops here: "
             "nodes whose turn had not come keep what they ran."
             f"{way_back} From journalctl -u {self.observer.unit.name}:\n{journal}",
             kind="health",

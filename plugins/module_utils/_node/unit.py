@@ -94,6 +94,16 @@ class Unit:
         self.runner.run(["systemctl", "reset-failed", self.name])
         self._systemctl(["start", "--no-block", self.name], timeout)
 
+    def start_new(self, timeout):
+        """Start a unit that has just been laid down, and wait until its process is there."""
+        self.reload_definitions()
+        self._systemctl(["start", self.name], timeout)
+
+    def forget(self):
+        """Let systemd forget a unit that was removed."""
+        self.runner.run(["systemctl", "reset-failed", self.name])
+        self.reload_definitions()
+
     def stop(self, timeout):
         self._systemctl(["stop", self.name], timeout)
 
@@ -101,6 +111,16 @@ class Unit:
         """What the unit said since a time in seconds of the epoch, for a failure's message."""
         options = ["--no-pager", "--output=cat", f"--since=@{int(since)}", "-u", self.name]
         return telling_lines(self.runner.run(["journalctl", *options], timeout=30).out)
+
+    def text(self):
+        """The unit and its drop-ins as they are on disk, in the order in which they count."""
+        done = self.runner.run(["systemctl", "cat", "--no-pager", self.name])
+        if not done.ok:
+            raise OpsError(
+                f"systemctl cat {self.name} failed: {done.err.strip()}. Lay the unit down with the playbook site",
+                kind="systemd",
+            )
+        return done.out
 
     def definition_digest(self):
         """SHA-256 over the unit and its drop-ins as they are on disk; the unit records the same when it starts."""

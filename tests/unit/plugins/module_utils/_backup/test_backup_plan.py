@@ -20,11 +20,14 @@ def test_a_hot_backup_stops_nothing():
     ]
 
 
+def test_a_node_without_tables_needs_no_stop():
+    assert plan("hot", True, NOTHING)[0] == "copy the files of a node without tables"
+
+
 @pytest.mark.parametrize(
     ("method", "running", "seen", "way_out"),
     [
         ("hot", False, TABLES, "cold"),
-        ("hot", True, NOTHING, "stop"),
         ("cold", True, TABLES, "hot, or stop"),
     ],
 )

@@ -11,7 +11,8 @@ import time
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup import hot
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.erlang_text import binary
-from ansible_collections.erlmcp.ops.plugins.module_utils._backup.tables import Offline, export_hot, look, sizes
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.readiness import not_ready, rows_of
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.tables import Offline, export_hot, look
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._backup.erlang_nodes import private_erlang
 
@@ -116,15 +117,52 @@ def test_look_tells_every_table(live, tmp_path):
         ("audit", str(tmp_path / "audit.dets"), "set", ROWS),
         ('{"odd",name}', str(tmp_path / "Ünï.dets"), "bag", 9),
     }
-    assert sizes(live)["my table"] == 50
-    assert sizes(live)["audit"] == ROWS
+    assert rows_of(seen)["my table"] == 50
+    assert rows_of(seen)["audit"] == ROWS
 
 
 def test_look_at_a_node_without_mnesia_on_disc(erlang, tmp_path):
     with erlang.node("bare@127.0.0.1", tmp_path / "mnesia") as (node, _process):
-        assert look(node) == {"mnesia": None, "dets": []}
+        assert look(node) == {"state": "no", "mnesia": None, "dets": []}
         node.evaluate("mnesia:start()")
-        assert look(node)["mnesia"] is None
+        assert look(node) == {"state": "yes", "mnesia": None, "dets": []}
+
+
+# What Mnesia says of itself while it starts takes too short a time to be met.
+STARTING = """
+{ok, Module, Code} = compile:forms([{attribute, 1, module, mnesia}, {attribute, 1, export, [{system_info, 1}]},
+    {function, 1, system_info, 1, [{clause, 1, [{var, 1, '_'}], [], [{atom, 1, starting}]}]}]),
+code:unstick_dir(filename:dirname(code:which(mnesia))),
+code:load_binary(Module, "mnesia", Code)
+"""
+
+
+def test_look_at_a_node_whose_mnesia_starts(erlang, tmp_path):
+    with erlang.node("starting@127.0.0.1", tmp_path / "mnesia") as (node, _process):
+        node.evaluate(STARTING)
+        assert look(node) == {"state": "starting", "mnesia": None, "dets": []}
+
+
+def test_a_table_that_is_elsewhere_or_not_loaded_has_no_rows_here(erlang, tmp_path):
+    first, second = "first@127.0.0.1", "second@127.0.0.1"
+    with erlang.node(second, tmp_path / second) as (node, process):
+        node.evaluate(f"ok = mnesia:create_schema([node()]), ok = mnesia:start(), net_kernel:connect_node('{first}')")
+        with erlang.node(first, tmp_path / first) as (other, _process):
+            other.evaluate(f"ok = mnesia:start(), {{ok, [_]}} = mnesia:change_config(extra_db_nodes, ['{second}'])")
+            other.evaluate("{atomic, ok} = mnesia:change_table_copy_type(schema, node(), disc_copies)")
+            for name, nodes in (("both", [first, second]), ("elsewhere", [second])):
+                copies = ",".join(f"'{each}'" for each in nodes)
+                node.evaluate(f"{{atomic, ok}} = mnesia:create_table({name}, [{{disc_copies, [{copies}]}}])")
+                node.evaluate(f"[mnesia:dirty_write({{{name}, Key, 0}}) || Key <- [1, 2, 3]]")
+            assert rows_of(look(other)) == {"both": 3, "elsewhere": None}
+        # Started alone, it waits for the one that stopped last.
+        process.kill()
+        process.wait()
+        with erlang.node(first, tmp_path / first) as (other, _process):
+            other.evaluate("mnesia:start()")
+            seen = look(other)
+            assert rows_of(seen) == {"both": None, "elsewhere": None}
+            assert not_ready(seen, first) == ["table both is not loaded"]
 
 
 def test_an_export_has_every_row_and_leaves_nothing_on_the_node(live, erlang, spool):

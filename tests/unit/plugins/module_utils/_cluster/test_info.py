@@ -159,6 +159,18 @@ def test_a_node_that_runs_and_does_not_answer_is_waited_for_and_then_told(cluste
     assert time.monotonic() - started > 0.5
 
 
+def test_a_node_whose_tables_vanish_between_two_words_is_asked_again(cluster, monkeypatch):
+    view, answers = info.own_view, [OpsError("aborted: no_exists", kind="erlang")]
+
+    def view_of_a_node_that_starts(node):
+        if answers:
+            raise answers.pop()
+        return view(node)
+
+    monkeypatch.setattr(info, "own_view", view_of_a_node_that_starts)
+    assert cluster.info(FIRST)["complete"]
+
+
 def test_a_node_that_was_never_joined(cluster):
     cluster.evaluate(THIRD, "mnesia:stop(), ok = mnesia:delete_schema([node()]), ok = mnesia:create_schema([node()])")
     cluster.evaluate(THIRD, "mnesia:start()")

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -180,6 +181,26 @@ def joined(start, *rows):
     for number, host in enumerate(others):
         host.member(members=list(NAMES[: number + 2])).join(False)
     return hosts
+
+
+def test_a_node_that_loads_its_tables_still_is_waited_for(start, monkeypatch):
+    _first, second = start(0, 0)
+    own_view = member_module.own_view
+    seen = []
+
+    def view_of_a_node_that_starts(node):
+        seen.append(node.name)
+        if len(seen) == 1:
+            raise OpsError("aborted: no_exists", kind="erlang")
+        view = own_view(node)
+        if len(seen) > 2:
+            return view
+        tables = {name: replace(table, loaded=False) for name, table in view.store.tables.items()}
+        return replace(view, store=replace(view.store, tables=tables))
+
+    monkeypatch.setattr(member_module, "own_view", view_of_a_node_that_starts)
+    assert second.member().join(True)["changed"]
+    assert len(seen) == 3
 
 
 def test_nodes_without_rows_join_and_run_again_changes_nothing(start):

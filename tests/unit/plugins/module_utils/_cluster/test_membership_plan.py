@@ -84,6 +84,13 @@ def test_while_a_node_is_not_known_everybody_who_is_alone_asks():
     assert nodes_to_join({"a": view("a").store.summary(), "b": None}, ["a", "b", "c"]) == ["a"]
 
 
+def test_while_a_table_is_not_loaded_everybody_who_is_alone_asks():
+    tables = {"a": items("a"), "b": items("b", loaded=False)}
+    stores = {name: view(name, tables=each).store.summary() for name, each in tables.items()}
+    assert stores["b"]["rows"] == {"item": None}
+    assert nodes_to_join(stores, ["a", "b"]) == ["a", "b"]
+
+
 def test_a_cluster_of_one_joins_nobody():
     assert nodes_to_join({"a": view("a").store.summary()}, ["a"]) == []
 

@@ -332,3 +332,18 @@ def test_a_node_that_was_not_told_of_its_peers_is_found(spec):
 def test_erlang_code_cannot_be_smuggled_in_as_a_function(spec):
     with pytest.raises(OpsError, match="is not the name of a function"):
         info(spec, FakeRunner(RUNNING, ANSWERS), connections_function="halt(). erlmcp:count/0")
+
+
+class CountsNotYet(FakeRunner):
+    """A fake: a node that answers, and whose function for connections crashes."""
+
+    def run(self, argv, stdin="", **options):
+        if "erlmcp_admin" in stdin:
+            return Completed(0, "{error, {aborted, {no_exists, erlmcp_session}}}", "")
+        return super().run(argv, **options)
+
+
+def test_connections_that_cannot_be_counted_yet_are_no_failure(spec):
+    state = info(spec, CountsNotYet(RUNNING, ANSWERS), connections_function="erlmcp_admin:connection_count/0")
+    assert state["health"]["healthy"]
+    assert state["figures"]["connections"] is None

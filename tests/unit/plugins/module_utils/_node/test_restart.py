@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.view import RUNNING, Store, Table
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots, SlotState
+from ansible_collections.erlmcp.ops.plugins.module_utils._erlang.node import Unreachable
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import Observer
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.restart import Restart, plan
 
@@ -101,6 +102,7 @@ class FakeObserver:
     """A fake: a node that is healthy with some pairs of release and config."""
 
     gave_up = staticmethod(Observer.gave_up)
+    waited = staticmethod(Observer.waited)
     health_options: ClassVar = {"settle_seconds": 0}
 
     def __init__(self, root, serves):
@@ -149,6 +151,19 @@ class FakeObserver:
 @pytest.fixture(name="observer")
 def _observer(tmp_path):
     return FakeObserver(tmp_path, {("1", "one")})
+
+
+def test_a_node_that_ends_while_it_is_told_of_its_peers_is_looked_at_again(observer):
+    def evaluate(*_question, **_options):
+        observer.serves = set()
+        raise Unreachable("a@h does not answer")
+
+    observer.node.evaluate = evaluate
+    observer.health_options = {"settle_seconds": 1}
+    observer.releases.stage("2")
+    observer.serves = {("2", "one")}
+    with pytest.raises(OpsError, match=r"a@h is not healthy: 2 with one \(its unit has failed\)"):
+        observer.restart(members=["a@h", "b@h"], gate=False, revert=False)
 
 
 def test_a_release_and_a_config_that_do_not_serve_are_put_back(observer):
