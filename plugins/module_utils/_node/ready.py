@@ -13,7 +13,7 @@ from .._cluster.peers import connect
 from .._config.live import named_peers
 from .._core.errors import OpsError
 from .._erlang.listeners import listeners, unnamed
-from .._erlang.node import function_name
+from .._erlang.node import PASSING, function_name
 from .exclusion import wait_for_others
 from .observe import Expected, Observer, members_missing, not_healthy
 
@@ -91,7 +91,7 @@ def _unnamed_listeners(node, state, ports):
     try:
         found = listeners(node)
     except OpsError as error:
-        if error.kind not in ("unreachable", "erlang"):
+        if error.kind not in PASSING:
             raise
         return []
     return [
