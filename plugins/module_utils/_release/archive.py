@@ -54,7 +54,7 @@ class Release:
     ``erts_included``: whether the archive brings its own Erlang runtime; ``architecture`` is that runtime's, ``None``
     without one. ``size``: bytes it takes on disk, unpacked. ``sha256``: of the archive, hexadecimal.
     ``archive``: its path, and of an installed one the file name. ``installed_at``: ISO 8601, UTC; ``None`` before it
-    is installed.
+    is installed. ``proven``: whether a node of this host was healthy with it.
     """
 
     version: str
@@ -65,11 +65,14 @@ class Release:
     sha256: str
     archive: str
     installed_at: str | None = None
+    proven: bool = False
 
     @classmethod
     def from_dict(cls, data):
         """Build one from a mapping, which may hold more. Raises KeyError and TypeError when it is no such mapping."""
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        # Nobody noted it of releases that were installed before this was known: they may have served for years.
+        known = {"proven": True, **data}
+        return cls(**{field.name: known[field.name] for field in fields(cls)})
 
 
 def check_version(version):

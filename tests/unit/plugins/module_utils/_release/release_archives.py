@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -51,8 +52,8 @@ def without(entries, name):
 
 
 def pack(path, entries, **options):
-    """Write the archive and return its SHA-256."""
-    with tarfile.open(path, "w:gz", **options) as tar:
+    """Write the archive, from the same entries the same bytes, and return its SHA-256."""
+    with gzip.GzipFile(path, "wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w", **options) as tar:
         for header, content in entries:
             tar.addfile(header, io.BytesIO(content))
     return sha256(path)
