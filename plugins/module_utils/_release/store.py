@@ -184,6 +184,9 @@ class _Tree:
     def hard_link(self, name, target):
         os.link(self._path(target), self._path(name))
 
+    def remove(self, name):
+        os.unlink(self._path(name))
+
     def _path(self, name):
         return os.path.join(self._root, name)
 

@@ -26,6 +26,7 @@ from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.rel
     entry,
     link,
     pack,
+    rebar3_entries,
     release_entries,
 )
 
@@ -97,6 +98,34 @@ def test_install(store, install, install_dir):
     assert record["installed_at"].endswith("+00:00")
     there = store.observe()
     assert there.summary() == plan.after.summary()
+
+
+def test_the_last_one_of_a_name_is_laid_down(install, install_dir):
+    again = [
+        entry("etc/vm.args", b"first", 0o755),
+        link("etc/hard", "etc/vm.args", b"1"),
+        entry("etc/vm.args", b"last"),
+        link("etc/linked", "vm.args"),
+        entry("etc/linked", b"a file", 0o755),
+        entry("etc/now-a-link", b"a file"),
+        link("etc/now-a-link", "vm.args"),
+        link("etc/now-a-link", "hard"),
+    ]
+    install(extra=again)
+    etc = install_dir / "releases" / "1.0.0" / "etc"
+    assert {path.name: path.read_bytes() for path in etc.iterdir()} == {
+        "vm.args": b"last",
+        "hard": b"first",
+        "linked": b"a file",
+        "now-a-link": b"first",
+    }
+    assert os.readlink(etc / "now-a-link") == "hard"
+    assert (modes(etc)["vm.args"], modes(etc)["hard"], modes(etc)["linked"]) == ("0o644", "0o755", "0o755")
+
+
+def test_what_rebar3_packs_twice_is_laid_down(install, install_dir):
+    install(extra=rebar3_entries())
+    assert sorted(os.listdir(install_dir / "next" / "etc")) == ["sys.config", "vm.args"]
 
 
 def test_the_order_is_that_of_installation(store, install):
