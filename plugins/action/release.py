@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
         params = answer["params"]
         release = read_archive(path, sha256, params["release_name"])
         state = State.from_dict(answer["state"])
-        plan = plan_present(state, release, params["stage"], params["keep"], params["version"])
+        plan = plan_present(state, release, params["stage"], params["keep"], params["version"], params["service"])
         warnings = check_machine(release, Machine(**answer["machine"]), params["install_dir"], self._task.check_mode)
         if self._task.check_mode:
             return {**plan.result(params["install_dir"]), "warnings": warnings}

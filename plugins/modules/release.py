@@ -15,7 +15,9 @@ description:
     M(erlmcp.ops.node_restart) does both.
   - An archive is proven to be sound, harmless, whole and fit for the host before anything on the host changes, in check
     mode too. An archive that is installed already is not sent again.
-  - Releases are immutable. Another archive of a version that is installed is refused.
+  - Releases are immutable once the node was healthy with them after M(erlmcp.ops.node_restart). Then another archive of
+    the version is refused; until then it takes the place of the installed one, in one step. One that is current is only
+    replaced while the node is stopped.
   - A release without an Erlang runtime inside needs C(erl) of exactly its ERTS version on the host's E(PATH).
 version_added: 0.1.0
 author:
@@ -62,6 +64,10 @@ options:
       - V(0) keeps all.
     type: int
     default: 3
+  service:
+    description: Name of the node's systemd unit, which is asked whether the node is stopped.
+    type: str
+    default: erlmcp
   state:
     description:
       - V(present) installs and stages.
@@ -120,6 +126,10 @@ erts_included:
   type: bool
 sha256:
   description: SHA-256 of the archive.
+  returned: O(state=present)
+  type: str
+replaced:
+  description: SHA-256 of the archive of this version that was installed before. V(null) when none was replaced.
   returned: O(state=present)
   type: str
 staged:

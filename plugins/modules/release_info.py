@@ -80,6 +80,10 @@ versions:
       returned: success
       type: str
       sample: "2026-01-31T12:00:00.000+00:00"
+    proven:
+      description: Whether the node was healthy with it after a restart. Until then another archive can replace it.
+      returned: success
+      type: bool
 current:
   description: Version that runs, or runs when the node starts. V(null) if none.
   returned: success

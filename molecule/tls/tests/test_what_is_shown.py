@@ -71,6 +71,7 @@ def runs(fetched):
         "upgrade": {**ONE, **NEW_RELEASE},
         "restart": ONE,
         "rollback": ONE,
+        "remove_release": {**ONE, "erlmcp_release_removed": "9.9.9"},
         "revert_config": ONE,
         "roll": ONE,
         "rotate_cookie": {},

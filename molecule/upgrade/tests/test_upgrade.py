@@ -23,6 +23,8 @@ HOSTS = Hosts(SCENARIO)
 (BALANCER,) = Hosts(SCENARIO, "erlmcp_balancers").values()
 FIRST, SECOND, THIRD = HOSTS
 RELEASES, BROKEN, CRASHING = {"1.0.0", "1.1.0"}, "1.2.0", "1.3.0"
+# The same version as the broken one, and an archive just as rebar3 makes it, with a file twice in it.
+REPAIRED = "1.2.0-repaired"
 SESSION_SECONDS = {"erlmcp_load_balancer_drain_seconds": 10, "erlmcp_cluster_drain_timeout_seconds": 10}
 
 
@@ -115,6 +117,35 @@ def test_a_release_that_never_gets_healthy_is_taken_back_on_the_first_node_only(
     assert all(not watch.outages(name) for name in (SECOND, THIRD))
     for address in HOSTS.values():
         assert ssh(address, "readlink /opt/erlmcp/next", check=False).returncode != 0
+
+
+def laid_down(version):
+    return {ssh(address, f"ls -d /opt/erlmcp/releases/{version}", check=False).returncode for address in HOSTS.values()}
+
+
+def test_what_never_got_healthy_gives_way_to_a_rebuild_and_what_did_does_not(old):
+    broken = {**archive(BROKEN), "erlmcp_cluster_start_timeout_seconds": 10}
+    if laid_down(BROKEN) != {0}:
+        assert play("erlmcp.ops.upgrade", HOSTS, broken).rc != 0
+    shown = play("erlmcp.ops.upgrade", HOSTS, archive(REPAIRED), ["--check", "--diff"])
+    assert shown.rc == 0, shown.messages
+    assert set(versions().values()) == {old}
+    done = play("erlmcp.ops.upgrade", HOSTS, archive(REPAIRED))
+    assert done.rc == 0, done.messages
+    assert set(versions().values()) == {BROKEN}
+    assert done.changed == shown.changed
+    refused = play("erlmcp.ops.upgrade", HOSTS, broken)
+    assert refused.rc != 0
+    assert "Releases are immutable" in refused.messages
+    used = play("erlmcp.ops.remove_release", HOSTS, {"erlmcp_release_removed": BROKEN})
+    assert used.rc != 0
+    assert f"release {BROKEN} is current" in used.messages
+    assert play("erlmcp.ops.rollback", HOSTS, SESSION_SECONDS).rc == 0
+    assert set(versions().values()) == {old}
+    removed = play("erlmcp.ops.remove_release", HOSTS, {"erlmcp_release_removed": BROKEN})
+    assert removed.rc == 0, removed.messages
+    assert {host for host, _task in removed.changed} == set(HOSTS)
+    assert laid_down(BROKEN) == {2}
 
 
 @pytest.mark.parametrize("level", ["ping", "process"])

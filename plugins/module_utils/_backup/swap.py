@@ -6,30 +6,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
 import tempfile
 
 from .._core.errors import OpsError
-from .._core.files import sync_directory, write_atomically
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
-
-
-def exchange(one, other):
-    """Let the two paths change places, atomically (``renameat2`` with ``RENAME_EXCHANGE``, Linux 3.15).
-
-    :raises OSError: where the file system cannot do it.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), one)
-    for directory in sorted({os.path.dirname(one), os.path.dirname(other)}):
-        sync_directory(directory)
+from .._core.files import exchange, sync_directory, write_atomically
 
 
 def check_can_exchange(data_dir):

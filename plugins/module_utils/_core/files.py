@@ -2,12 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that are either old or new, never half: written beside, synced, renamed."""
+"""Files and directories that are either old or new, never half: written beside, synced, renamed."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def sync_directory(path):
@@ -50,6 +54,19 @@ def link_atomically(path, target):
         os.unlink(beside)
         raise
     sync_directory(os.path.dirname(path))
+
+
+def exchange(one, other):
+    """Let the two paths change places, atomically (``renameat2`` with ``RENAME_EXCHANGE``, Linux 3.15).
+
+    :raises OSError: where the file system cannot do it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), one)
+    for directory in sorted({os.path.dirname(one), os.path.dirname(other)}):
+        sync_directory(directory)
 
 
 def read_if_there(path):

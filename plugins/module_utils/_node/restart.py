@@ -12,6 +12,7 @@ import time
 from .._core.errors import OpsError
 from .._erlang.node import Unreachable
 from .._erlang.terms import Atom, format_term
+from .._release.proof import note_proven
 from .drain import Drain
 from .exclusion import node_lock
 from .observe import Observer, members_missing, unhealthy_message
@@ -83,6 +84,9 @@ class Restart:
         self.started = None
 
     def apply(self, before):
+        if self._has_served(before):
+            # A run that was killed may have started the node and not seen it healthy.
+            note_proven(self.observer.releases)
         self.observer.unit.reload_definitions()
         if before["running"]:
             if before["health"]["healthy"]:
@@ -100,10 +104,21 @@ class Restart:
                 raise
             raise self._revert(before, failure) from failure
 
+    def _has_served(self, before):
+        """Whether the node is healthy with the current release, and not only for the moment."""
+        uptime = before["figures"].get("uptime_seconds", 0)
+        return (
+            before["health"]["healthy"]
+            and before["release"]["running"] == before["release"]["current"]
+            and uptime >= self.observer.health_options["settle_seconds"]
+        )
+
     def _start(self, before):
         self.started = time.time()
         self.observer.unit.start(self.options["start_timeout_seconds"])
-        return self._wait(before)
+        state = self._wait(before)
+        note_proven(self.observer.releases)
+        return state
 
     def _revert(self, before, failure):
         """Put the node back on what it ran before, and say so in the failure that is raised."""

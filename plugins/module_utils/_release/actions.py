@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from .._core.errors import OpsError
 from .._core.runner import Runner
+from .._node.unit import Unit
 from .archive import check_sum, read_release, sha256_of
 from .plan import check_machine, plan_absent, plan_present
 from .store import Store
@@ -30,12 +31,14 @@ def release(module, runner=None):
         sha256 = _wanted_sha256(params)
         wanted = {"sha256": sha256} if sha256 else {"version": params["version"]}
         found = state.find(**wanted)
+        if found is None:
+            state = replace(state, stopped=_is_stopped(state, params["service"], runner))
         if found is None and not params["src"]:
             return _needs_archive(params, state, store, runner)
         if found is None:
             read = partial(read_archive, params["src"], sha256, params["release_name"])
             found, unpack = read(), read
-        plan = plan_present(state, found, params["stage"], params["keep"], params["version"])
+        plan = plan_present(state, found, params["stage"], params["keep"], params["version"], params["service"])
         if plan.installs:
             machine = store.observe_machine(runner or Runner())
             for warning in check_machine(found, machine, params["install_dir"], module.check_mode):
@@ -86,10 +89,18 @@ def _needs_archive(params, state, store, runner):
     return {
         "needs_archive": True,
         "sha256": params["archive_sha256"],
-        "params": {name: params[name] for name in ("install_dir", "keep", "release_name", "stage", "version")},
+        "params": {
+            name: params[name] for name in ("install_dir", "keep", "release_name", "service", "stage", "version")
+        },
         "state": state.as_dict(),
         "machine": asdict(store.observe_machine(runner or Runner())),
     }
+
+
+def _is_stopped(state, service, runner):
+    """Whether the node is stopped; asked only where it decides whether ``current`` can be replaced."""
+    current = state.find(version=state.slots.current)
+    return current is not None and not current.proven and Unit(service, runner or Runner()).state().settled_down
 
 
 def _opened(path):

@@ -54,7 +54,7 @@ class Release:
     ``erts_included``: whether the archive brings its own Erlang runtime; ``architecture`` is that runtime's, ``None``
     without one. ``size``: bytes it takes on disk, unpacked. ``sha256``: of the archive, hexadecimal.
     ``archive``: its path, and of an installed one the file name. ``installed_at``: ISO 8601, UTC; ``None`` before it
-    is installed.
+    is installed. ``proven``: whether a node of this host was healthy with it.
     """
 
     version: str
@@ -65,11 +65,14 @@ class Release:
     sha256: str
     archive: str
     installed_at: str | None = None
+    proven: bool = False
 
     @classmethod
     def from_dict(cls, data):
         """Build one from a mapping, which may hold more. Raises KeyError and TypeError when it is no such mapping."""
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        # Nobody noted it of releases that were installed before this was known: they may have served for years.
+        known = {"proven": True, **data}
+        return cls(**{field.name: known[field.name] for field in fields(cls)})
 
 
 def check_version(version):
@@ -112,8 +115,8 @@ def read_release(stream, archive, sha256, release_name, sink=None):
     :param sha256: what its bytes must hash to; compared with what was read, so nobody can swap it meanwhile.
     :param release_name: ``bin/<release_name>`` must be in it.
     :param sink: receives the entries in order: ``directory(name)``, ``file(name, source, executable)``,
-        ``link(name, target)``, ``hard_link(name, target)``. Names are relative and stay inside. A refusal may come
-        after entries were handed over.
+        ``link(name, target)``, ``hard_link(name, target)``; and ``remove(name)`` before a name, never that of a
+        directory, comes again. Names are relative and stay inside. A refusal may come after entries were handed over.
     :raises OpsError: when the archive is damaged, hostile or not a release.
     """
     hashed = _Hashed(stream)
@@ -203,9 +206,11 @@ class _Contents:
         self._archive = archive
         self._sink = sink
         self._kinds = {"": "directory"}
+        self._entries = 0
+        self._sizes = {}
+        self._hard_linked = set()
         self._start_erl = None
         self._emulators = {}
-        self._size = 0
 
     def add(self, member, tar):
         name = self._inside(member.name)
@@ -214,7 +219,7 @@ class _Contents:
             return
         self._add_directory(name.rpartition("/")[0])
         if name in self._kinds:
-            raise self._refused(member.name, "is in it twice")
+            self._forget(name)
         if member.issym():
             self._check_link(name, member.linkname)
             self._enter(name, "link")
@@ -223,6 +228,7 @@ class _Contents:
             target = self._inside(member.linkname)
             if self._kinds.get(target) not in ("file", "program"):
                 raise self._refused(member.name, f"is a hard link to {member.linkname!r}, which is no file before it")
+            self._hard_linked |= {name, target}
             self._enter(name, self._kinds[target])
             self._hand("hard_link", name, target)
         elif member.isreg() and not member.issparse():
@@ -245,12 +251,14 @@ class _Contents:
         erts, version = (check_version(word) for word in words)
         self._check_complete(release_name, version)
         included = f"erts-{erts}" in self._kinds
+        if included:
+            self._check_libraries()
         return Release(
             version=version,
             erts=erts,
             erts_included=included,
             architecture=self._architecture(f"erts-{erts}/bin/beam.smp") if included else None,
-            size=self._size,
+            size=sum(self._sizes.values()),
             sha256=sha256,
             archive=self._archive,
         )
@@ -267,7 +275,11 @@ class _Contents:
         names = [step for step in steps if step != ".."]
         climbs = len(steps) - len(names)
         if target.startswith("/") or "\0" in target or steps[climbs:] != names or climbs > name.count("/"):
-            raise self._refused(name, f"is a link to {target!r}, out of the release (relx with dev_mode makes them)")
+            raise self._refused(
+                name,
+                f"is a link to {target!r}, out of the release, as relx makes them with dev_mode",
+                "build it with {dev_mode, false} in the section relx of rebar.config",
+            )
 
     def _add_directory(self, name):
         """Enter ``name`` and those above it. A link may not stand in for one: entries would land where it points."""
@@ -279,13 +291,31 @@ class _Contents:
             elif kind != "directory":
                 raise self._refused(name, f"lies under {name[:end]!r}, which is a {kind}")
 
+    def _forget(self, name):
+        """Make room for an entry of the same name: as for tar, the last one counts. relx packs overlays repeatedly."""
+        if self._kinds[name] == "directory":
+            raise self._refused(
+                name,
+                "is a directory in it and something else too",
+                "leave one of the two out where it was built (overlay in rebar.config)",
+            )
+        del self._kinds[name]
+        # What has another name keeps its place on disk.
+        if name not in self._hard_linked:
+            del self._sizes[name]
+        if name == "releases/start_erl.data":
+            self._start_erl = None
+        self._emulators.pop(name, None)
+        self._hand("remove", name)
+
     def _enter(self, name, kind, size=0):
-        if len(self._kinds) > MAX_ENTRIES:
+        self._entries += 1
+        if self._entries > MAX_ENTRIES:
             raise _refusal(
                 self._archive, f"has more than {MAX_ENTRIES} entries, which no release has", "build it again"
             )
         self._kinds[name] = kind
-        self._size += BLOCK + -(-size // BLOCK) * BLOCK
+        self._sizes[name] = self._sizes.get(name, 0) + BLOCK + -(-size // BLOCK) * BLOCK
 
     def _hand(self, what, *arguments):
         if self._sink:
@@ -313,6 +343,16 @@ class _Contents:
         if missing := [what for what, there in present.items() if not there]:
             raise self._not_a_release(missing)
 
+    def _check_libraries(self):
+        """An Erlang runtime that is part of a release looks for its libraries there, not in those of the host."""
+        there = {name.split("/")[1].partition("-")[0] for name in self._kinds if name.startswith("lib/")}
+        if missing := [f"lib/{each}-*" for each in ("kernel", "stdlib") if each not in there]:
+            raise _refusal(
+                self._archive,
+                f"brings an Erlang runtime without {' and '.join(missing)}, as relx packs it with system_libs",
+                "build it without {system_libs, false}, or with {include_erts, false} for the Erlang of the host",
+            )
+
     def _architecture(self, emulator):
         head = self._emulators.get(emulator)
         if head is None:
@@ -330,5 +370,5 @@ class _Contents:
             "build it with `rebar3 as prod tar`, and check release_name",
         )
 
-    def _refused(self, name, problem):
-        return _refusal(self._archive, f"was refused: {name!r} {problem}", "build it again with `rebar3 as prod tar`")
+    def _refused(self, name, problem, action="build it again with `rebar3 as prod tar`"):
+        return _refusal(self._archive, f"was refused: {name!r} {problem}", action)

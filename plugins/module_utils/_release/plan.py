@@ -27,13 +27,15 @@ class State:
     """What is in the install directory.
 
     ``installed``: releases, the latest installed last. ``foreign``: names in its ``releases`` that no run of this
-    module completed. ``leftovers``: names that a killed run left, which the next one clears.
+    module completed. ``leftovers``: names that a killed run left, which the next one clears. ``stopped``: whether it is
+    known that no process runs ``current``.
     """
 
     slots: SlotState = SlotState()
     installed: tuple[Release, ...] = ()
     foreign: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
+    stopped: bool = False
 
     @classmethod
     def from_dict(cls, data):
@@ -42,6 +44,7 @@ class State:
             installed=tuple(Release.from_dict(release) for release in data["installed"]),
             foreign=tuple(data["foreign"]),
             leftovers=tuple(data["leftovers"]),
+            stopped=data["stopped"],
         )
 
     def as_dict(self):
@@ -87,7 +90,12 @@ class Plan:
 
     @property
     def installs(self):
-        return self.release is not None and self.version not in self.before.versions
+        return self.release is not None and self.before.find(sha256=self.release.sha256) is None
+
+    @property
+    def replaced(self):
+        """The installed :class:`Release` of this version that another archive of it takes the place of, or ``None``."""
+        return self.before.find(version=self.version) if self.installs else None
 
     @property
     def removed(self):
@@ -97,6 +105,9 @@ class Plan:
 
     def result(self, install_dir):
         """Return what the module reports, in check mode or not."""
+        before, after = self.before.summary(), self.after.summary()
+        if self.replaced:
+            before["sha256"], after["sha256"] = self.replaced.sha256, self.release.sha256
         result = {
             "changed": self.before != self.after,
             "version": self.version,
@@ -104,18 +115,24 @@ class Plan:
             "staged": self.after.slots.next == self.version,
             "pruned": [name for name in self.removed if name != self.version],
             "release_dir": f"{install_dir}/releases/{self.version}",
-            "diff": {"before": self.before.summary(), "after": self.after.summary()},
+            "diff": {"before": before, "after": after},
         }
         if self.release:
-            result.update(erts=self.release.erts, erts_included=self.release.erts_included, sha256=self.release.sha256)
+            result.update(
+                erts=self.release.erts,
+                erts_included=self.release.erts_included,
+                sha256=self.release.sha256,
+                replaced=self.replaced.sha256 if self.replaced else None,
+            )
         return result
 
 
-def plan_present(state, release, stage, keep, version=None):
+def plan_present(state, release, stage, keep, version=None, service="erlmcp"):
     """Plan that ``release`` is installed and, with ``stage``, waits for the next restart.
 
     :param keep: number of versions to keep besides those that the links point to; 0 keeps all.
     :param version: what the release must be, if given.
+    :param service: the node's unit, for messages.
     :raises OpsError: when it may not be installed.
     """
     if keep < 0:
@@ -128,13 +145,17 @@ def plan_present(state, release, stage, keep, version=None):
     after = replace(state, leftovers=())
     if stage:
         after = replace(after, slots=_staged(state.slots, release.version))
-    if state.find(version=release.version) is None:
-        _refuse_foreign(state, release)
-        installed = (*state.installed, release)
-        after = replace(after, installed=_kept(installed, after.slots.kept, keep) if keep else installed)
+    plan = Plan(state, after, release.version, release)
+    if not plan.installs:
+        return plan
+    if plan.replaced:
+        _refuse_replacing(state, plan.replaced, release, service)
     else:
-        _refuse_other(state, release)
-    return Plan(state, after, release.version, release)
+        _refuse_foreign(state, release)
+    installed = (*(there for there in state.installed if there is not plan.replaced), release)
+    if keep:
+        installed = _kept(installed, after.slots.kept, keep)
+    return replace(plan, after=replace(after, installed=installed))
 
 
 def plan_absent(state, version):
@@ -203,14 +224,23 @@ def _refuse_foreign(state, release):
         )
 
 
-def _refuse_other(state, release):
-    there = state.find(version=release.version)
-    if there.sha256 != release.sha256:
+def _refuse_replacing(state, there, release, service):
+    """A release is immutable once a node was healthy with it; until then a rebuild takes its place."""
+    what = (
+        f"{release.archive} (sha256 {release.sha256}) is release {release.version}, which is installed from "
+        f"another archive ({there.archive}, sha256 {there.sha256})"
+    )
+    if there.proven:
         raise OpsError(
-            f"{release.archive} (sha256 {release.sha256}) is release {release.version}, which is installed from "
-            f"another archive ({there.archive}, sha256 {there.sha256}). Releases are immutable: build a new version, "
-            "or remove this one with state=absent first, if it is not current",
+            f"{what}. Releases are immutable: build a new version, or remove this one with the playbook "
+            "remove_release first, if it is not current",
             kind="immutable",
+        )
+    if release.version == state.slots.current and not state.stopped:
+        raise OpsError(
+            f"{what}. No node was healthy with that one here, but it is current and may be running: stop it on this "
+            f"host (systemctl stop {service}), then run again",
+            kind="in_use",
         )
 
 

@@ -15,6 +15,7 @@ RELEASE_SPEC = {
     "release_name": {"type": "str", "default": "erlmcp"},
     "stage": {"type": "bool", "default": True},
     "keep": {"type": "int", "default": 3},
+    "service": {"type": "str", "default": "erlmcp"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "archive_sha256": {"type": "str"},
     "asked": {"type": "dict"},

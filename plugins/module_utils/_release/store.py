@@ -20,12 +20,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from .._core.errors import OpsError
-from .._core.files import sync_directory, write_atomically
+from .._core.files import exchange, sync_directory, write_atomically
 from .._core.slots import Slots
 from .archive import CHUNK, Release
 from .plan import Machine, State
+from .proof import RECORD
 
-RECORD = ".erlmcp-release.json"
 STAGING = ".staging-"
 REMOVING = ".removing-"
 
@@ -72,12 +72,13 @@ class Store:
                 for name in plan.before.leftovers:
                     _delete(self._releases / name)
                 if plan.installs:
-                    self._install(plan.release, unpack)
+                    self._install(plan, unpack)
                 self._link(plan)
                 for name in plan.removed:
                     self._remove(name)
 
-    def _install(self, release, unpack):
+    def _install(self, plan, unpack):
+        release = plan.release
         staging = self._releases / f"{STAGING}{secrets.token_hex(4)}"
         staging.mkdir()
         try:
@@ -89,11 +90,35 @@ class Store:
             )
             write_atomically(str(staging / RECORD), json.dumps(asdict(record), indent=2).encode() + b"\n")
             _sync_tree(staging)
-            staging.rename(self._releases / release.version)
+            if plan.replaced:
+                self._replace(plan, staging)
+            else:
+                staging.rename(self._releases / release.version)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
         sync_directory(self._releases)
+
+    def _replace(self, plan, staging):
+        """Let both change places in one step, so that the links never point to nothing; then the old one goes."""
+        if self.slots.state() != plan.before.slots or self._recorded(plan.version) != plan.replaced:
+            raise OpsError(
+                f"release {plan.version} was put to use on host {platform.node()} meanwhile, and stays as it is: run "
+                "again",
+                kind="busy",
+            )
+        try:
+            exchange(str(staging), self.slots.path(plan.version))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            raise OpsError(
+                f"the file system of {self._releases} on host {platform.node()} cannot exchange two directories in one "
+                f"step ({error.strerror}): remove release {plan.version} with the playbook remove_release, then run "
+                "again",
+                kind="disk",
+            ) from error
+        _delete(staging)
 
     def _link(self, plan):
         if plan.before.slots.next != plan.after.slots.next:
@@ -158,6 +183,9 @@ class _Tree:
 
     def hard_link(self, name, target):
         os.link(self._path(target), self._path(name))
+
+    def remove(self, name):
+        os.unlink(self._path(name))
 
     def _path(self, name):
         return os.path.join(self._root, name)

@@ -65,7 +65,10 @@ def test_a_playbook_that_changes_a_cluster_locks_it_and_gives_the_lock_back(name
     assert unlocking[-1] > locking[-1]
 
 
-@pytest.mark.parametrize("name", ["introduce_ca", "replace_ca", "restore", "retire_ca", "revert_config", "rotate_tls"])
+@pytest.mark.parametrize(
+    "name",
+    ["introduce_ca", "remove_release", "replace_ca", "restore", "retire_ca", "revert_config", "rotate_tls"],
+)
 def test_a_play_that_fails_gives_the_lock_back_too(name):
     plays = list(whole(name))
     first = next(number for number, play in enumerate(plays) if "lock" in tasks_from(play))

@@ -12,7 +12,9 @@ import pytest
 from ansible.errors import AnsibleFileNotFound
 from ansible_collections.erlmcp.ops.plugins.action.release import ActionModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots
 from ansible_collections.erlmcp.ops.plugins.module_utils._release import actions
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import note_proven
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
     entry,
     pack,
@@ -27,6 +29,7 @@ DEFAULTS = {
     "release_name": "erlmcp",
     "stage": True,
     "keep": 3,
+    "service": "erlmcp",
     "state": "present",
     "archive_sha256": None,
 }
@@ -156,14 +159,31 @@ def test_refused_before_anything_is_sent(run, tmp_path, entries, args, message, 
     assert not (tmp_path / "opt").exists()
 
 
-def test_another_archive_of_an_installed_version(run, src, tmp_path):
-    run(src=src)
+@pytest.fixture
+def other(tmp_path):
+    """Another archive of the same version."""
     path = tmp_path / "other.tar.gz"
     pack(path, release_entries(machine=MACHINE, note="other"))
-    result, action = run(src=str(path))
+    return path
+
+
+def test_another_archive_of_a_version_that_was_healthy(run, src, tmp_path, other):
+    run(src=src)
+    slots = Slots(str(tmp_path / "opt"), "releases")
+    slots.activate()
+    note_proven(slots)
+    result, action = run(src=str(other))
     assert "immutable" in result["msg"]
     assert result["failure"]["kind"] == "immutable"
     assert action.sent == []
+
+
+def test_another_archive_of_a_version_that_never_was_replaces_it(run, src, tmp_path, other):
+    first = run(src=src)[0]
+    predicted, action = run(check_mode=True, src=str(other))
+    assert predicted.pop("warnings") == []
+    assert (predicted["replaced"], action.sent) == (first["sha256"], [])
+    assert run(src=str(other))[0] == predicted
 
 
 def test_a_missing_archive_costs_no_round_trip(run):

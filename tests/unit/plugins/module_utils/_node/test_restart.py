@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slot
 from ansible_collections.erlmcp.ops.plugins.module_utils._erlang.node import Unreachable
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import Observer
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.restart import Restart, plan
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import RECORD
 
 
 def state(reasons, running=True, healthy=True, **slots):
@@ -117,6 +119,7 @@ class FakeObserver:
             slots.stage(name)
             slots.activate()
         self.running_release = "1"
+        self.uptime = 1
 
     def observe(self):
         release, config = self.releases.state(), self.configs.state()
@@ -127,6 +130,7 @@ class FakeObserver:
             "pid": 42,
             "unit": {"active": "active" if healthy else "failed", "automatic_restarts": 0},
             "health": {"healthy": healthy, "detail": f"{release.current} with {config.current}"},
+            "figures": {"uptime_seconds": self.uptime},
             "release": {"running": self.running_release, **vars(release)},
             "config": vars(config),
             "members": ["a@h"],
@@ -230,6 +234,47 @@ def test_unless_asked_nothing_is_put_back(observer):
     with pytest.raises(OpsError, match="The previous config one is kept: run the playbook revert_config"):
         observer.restart(revert=False)
     assert observer.releases.state() == SlotState("2", previous="1")
+
+
+# A release that a node was healthy with is noted
+
+
+@pytest.fixture(name="proven")
+def _proven(tmp_path):
+    """Return which releases are noted as healthy; records for all are there."""
+    for name in "12":
+        (tmp_path / "releases" / name).mkdir(parents=True)
+        (tmp_path / "releases" / name / RECORD).write_text('{"proven": false}')
+
+    def proven():
+        return [name for name in "12" if json.loads((tmp_path / "releases" / name / RECORD).read_text())["proven"]]
+
+    return proven
+
+
+def test_after_a_restart_it_is_noted(observer, proven):
+    observer.serves.add(("2", "one"))
+    observer.running_release = None
+    observer.releases.stage("2")
+    observer.restart()
+    assert proven() == ["2"]
+
+
+def test_what_was_tried_and_put_back_is_not_noted(observer, proven):
+    observer.releases.stage("2")
+    with pytest.raises(OpsError, match="put back"):
+        observer.restart()
+    assert proven() == ["1"]
+
+
+@pytest.mark.parametrize(("uptime", "running", "noted"), [(9, "1", True), (8, "1", False), (9, "0", False)])
+def test_before_a_restart_what_a_killed_run_has_not_noted_is(observer, proven, uptime, running, noted):
+    observer.health_options = {"settle_seconds": 9}
+    observer.uptime, observer.running_release = uptime, running
+    observer.unit.reload_definitions = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        observer.restart()
+    assert proven() == (["1"] if noted else [])
 
 
 def shared(*nodes, running=("a@h", "b@h")):

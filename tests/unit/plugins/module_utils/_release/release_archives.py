@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -36,6 +37,7 @@ def release_entries(version="1.0.0", erts="13.1.5", included=True, machine=62, n
     entries = [
         entry("bin/erlmcp", b"#!/bin/sh\n", 0o4755),
         entry("lib/stdlib-4.2/ebin/lists.beam", b"FOR1" + note.encode()),
+        entry("lib/kernel-8.5.3/ebin/kernel.beam", b"FOR1"),
         entry("releases/start_erl.data", f"{erts} {version}\n".encode()),
         entry(f"releases/{version}/start.boot", b"boot"),
         entry(f"releases/{version}/sys.config", b"[].\n"),
@@ -46,13 +48,20 @@ def release_entries(version="1.0.0", erts="13.1.5", included=True, machine=62, n
     return entries
 
 
+def rebar3_entries():
+    """What rebar3 3.19 makes of ``{overlay, [{copy, "config", "etc"}, {copy, "config/vm.args", "etc/"}]}``: no
+    directories, no leading dot, and what the overlay copies twice or more often."""
+    config = [entry("etc/sys.config", b"[].\n"), entry("etc/vm.args", b"-name erlmcp\n")]
+    return [*config, *config, config[1], *release_entries(), entry("bin/erlmcp-1.0.0", b"#!/bin/sh\n", 0o755)]
+
+
 def without(entries, name):
     return [(header, content) for header, content in entries if header.name != name]
 
 
 def pack(path, entries, **options):
-    """Write the archive and return its SHA-256."""
-    with tarfile.open(path, "w:gz", **options) as tar:
+    """Write the archive, from the same entries the same bytes, and return its SHA-256."""
+    with gzip.GzipFile(path, "wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w", **options) as tar:
         for header, content in entries:
             tar.addfile(header, io.BytesIO(content))
     return sha256(path)

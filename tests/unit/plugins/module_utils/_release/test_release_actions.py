@@ -9,7 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Completed
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots
 from ansible_collections.erlmcp.ops.plugins.module_utils._release import actions
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import note_proven
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
     pack,
     release_entries,
@@ -19,7 +22,14 @@ MACHINE = {"x86_64": 62, "aarch64": 183}.get(os.uname().machine, 62)
 
 
 class NoErl:
+    """A host without Erlang, on which the node's unit is in a state."""
+
+    def __init__(self, unit="active"):
+        self._unit = unit
+
     def run(self, argv):
+        if argv[:3] == ["systemctl", "show", "erlmcp.service"]:
+            return Completed(0, f"ActiveState={self._unit}\n", "")
         raise OpsError(f"command not found: {argv[0]}")
 
 
@@ -27,7 +37,7 @@ class NoErl:
 def call(tmp_path):
     """Calls the module's action with the defaults of its options."""
 
-    def call(check_mode=False, **options):
+    def call(check_mode=False, unit="active", **options):
         defaults = {
             "src": None,
             "remote_src": True,
@@ -37,12 +47,13 @@ def call(tmp_path):
             "release_name": "erlmcp",
             "stage": True,
             "keep": 3,
+            "service": "erlmcp",
             "state": "present",
             "archive_sha256": None,
         }
         warnings = []
         module = SimpleNamespace(params={**defaults, **options}, check_mode=check_mode, warn=warnings.append)
-        return {**actions.release(module, NoErl()), "warned": warnings}
+        return {**actions.release(module, NoErl(unit)), "warned": warnings}
 
     return call
 
@@ -98,13 +109,51 @@ def test_an_installed_version_is_staged_without_an_archive(call, made):
         call(version="3.0.0")
 
 
-def test_releases_are_immutable(call, made):
+@pytest.fixture
+def healthy(tmp_path):
+    """Lets the release that waits be current, with a healthy node if that is noted."""
+
+    def healthy(noted=True):
+        slots = Slots(str(tmp_path / "opt"), "releases")
+        slots.activate()
+        if noted:
+            note_proven(slots)
+
+    return healthy
+
+
+def test_releases_are_immutable(call, made, healthy):
     call(src=made())
+    healthy()
     with pytest.raises(OpsError, match="immutable"):
         call(src=made(note="other"))
     call(src=made("2.0.0"))
+    healthy()
     call(state="absent", version="1.0.0")
     assert call(src=made(note="other"))["changed"]
+
+
+def test_until_a_node_was_healthy_a_rebuild_replaces(call, made):
+    first = call(src=made())
+    path = made(note="rebuilt")
+    predicted = call(src=path, check_mode=True)
+    assert predicted["replaced"] == first["sha256"]
+    assert call(src=made()) == first | {"changed": False, "diff": {**first["diff"], "before": first["diff"]["after"]}}
+    path = made(note="rebuilt")
+    assert call(src=path) == predicted
+
+
+@pytest.mark.parametrize("unit", ["active", "activating", "deactivating", "failed", "inactive"])
+def test_the_current_release_is_replaced_below_a_stopped_node_only(call, made, healthy, unit):
+    call(src=made())
+    healthy(noted=False)
+    path = made(note="rebuilt")
+    for check_mode in (True, False):
+        if unit in ("failed", "inactive"):
+            assert call(src=path, unit=unit, check_mode=check_mode)["replaced"]
+        else:
+            with pytest.raises(OpsError, match="may be running"):
+                call(src=path, unit=unit, check_mode=check_mode)
 
 
 def test_the_checksum_is_that_of_the_archive(call, made, tmp_path):

@@ -12,9 +12,11 @@ import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._release import archive
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
+    elf,
     entry,
     link,
     pack,
+    rebar3_entries,
     release_entries,
     sha256,
     without,
@@ -66,6 +68,53 @@ def test_size_counts_blocks_of_the_file_system(path):
     assert read(path).size - small == 4 * archive.BLOCK
 
 
+def test_what_rebar3_packs_twice_is_taken_once(path):
+    entries = rebar3_entries()
+    pack(path, entries)
+    found = read(path)
+    assert found.version == "1.0.0"
+    once = {header.name: (header, content) for header, content in entries}
+    pack(path, once.values())
+    assert read(path).size == found.size
+
+
+def test_without_system_libs_the_erlang_of_the_host_has_them(path):
+    entries = release_entries(included=False)
+    for library in ("kernel-8.5.3/ebin/kernel", "stdlib-4.2/ebin/lists"):
+        entries = without(entries, f"lib/{library}.beam")
+    pack(path, [*entries, entry("lib/erlmcp-1.0.0/ebin/erlmcp.app")])
+    assert not read(path).erts_included
+
+
+def test_the_last_one_of_a_name_counts(path):
+    first = [
+        entry("bin/erlmcp"),
+        entry("releases/start_erl.data", b"12.0 0.9.0\n"),
+        entry("erts-13.1.5/bin/beam.smp", elf(183), 0o755),
+        link("releases/1.0.0/sys.config", "nowhere"),
+    ]
+    pack(path, release_entries())
+    size = read(path).size
+    pack(path, [*first, *release_entries()])
+    found = read(path)
+    assert (found.version, found.erts, found.architecture, found.size) == ("1.0.0", "13.1.5", "x86_64", size)
+
+
+def test_the_space_of_a_replaced_file_with_another_name_counts(path):
+    pack(path, release_entries())
+    size = read(path).size
+    big = [entry("lib/big", bytes(10_000)), link("lib/other", "lib/big", tarfile.LNKTYPE), entry("lib/big")]
+    pack(path, [*release_entries(), *big])
+    assert read(path).size - size == (4 + 1 + 1) * archive.BLOCK
+
+
+def test_names_that_come_again_count_as_entries(path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 50)
+    pack(path, [*release_entries(), *[entry("lib/again")] * 50])
+    with pytest.raises(OpsError, match="more than 50 entries"):
+        read(path)
+
+
 HARMLESS = {
     "link beside": [link("bin/start", "erlmcp")],
     "link up and down": [link("lib/current", "../lib/stdlib-4.2")],
@@ -87,13 +136,28 @@ HOSTILE = {
     "parent inside": ([entry("lib/../../evil")], "leads out"),
     "absolute": ([entry("/etc/cron.d/evil")], "leads out"),
     "endless name": ([entry("lib" + "/x" * 1000)], "too long"),
-    "link absolute": ([link("lib/evil", "/etc")], "out of the release"),
+    "link absolute": (
+        [link("lib/evil", "/etc")],
+        "out of the release, as relx makes them with dev_mode: build it with",
+    ),
     "link above": ([link("lib/evil", "../../etc")], "out of the release"),
     "link through a link": ([link("lib/a/up", "../.."), link("lib/a/evil", "up/..")], "out of the release"),
     "file under a link": ([link("evil", "lib"), entry("evil/lists.beam")], "lies under 'evil', which is a link"),
-    "link over a directory": ([link("lib", "bin")], "is in it twice"),
+    "link over a directory": ([link("lib", "bin")], "is a directory in it and something else too: leave one"),
+    "file over a directory": ([entry("lib")], "is a directory in it and something else too"),
+    "hard link over a directory": ([link("lib", "bin/erlmcp", tarfile.LNKTYPE)], "is a directory in it"),
+    "directory over a link": ([link("evil", "bin"), entry("evil", type=tarfile.DIRTYPE)], "lies under 'evil'"),
+    "directory over a file": ([entry("bin/erlmcp/", type=tarfile.DIRTYPE)], "lies under 'bin/erlmcp'"),
+    "file under a link that replaced a file": (
+        [entry("evil"), link("evil", "lib"), entry("evil/lists.beam")],
+        "lies under 'evil', which is a link",
+    ),
+    "hard link to itself": ([entry("evil"), link("evil", "evil", tarfile.LNKTYPE)], "no file before it"),
+    "hard link to what a link replaced": (
+        [entry("a"), link("a", "lib"), link("b", "a", tarfile.LNKTYPE)],
+        "no file before it",
+    ),
     "file under a file": ([entry("bin/erlmcp/x")], "lies under 'bin/erlmcp'"),
-    "file over a link": ([link("evil", "bin/erlmcp"), entry("evil")], "is in it twice"),
     "hard link outside": ([link("evil", "../../etc/shadow", tarfile.LNKTYPE)], "leads out"),
     "hard link absolute": ([link("evil", "/etc/shadow", tarfile.LNKTYPE)], "leads out"),
     "hard link to nothing": ([link("evil", "lib/nothing", tarfile.LNKTYPE)], "no file before it"),
@@ -126,6 +190,16 @@ LACKING = {
     "lib": (without(release_entries(), "lib/stdlib-4.2/ebin/lists.beam"), "lib/"),
     "emulator": (
         [*without(release_entries(), "erts-13.1.5/bin/beam.smp"), entry("erts-13.1.5/bin/erl")],
+        "erts-13.1.5/bin/beam.smp",
+    ),
+    "system_libs": (without(release_entries(), "lib/kernel-8.5.3/ebin/kernel.beam"), r"without lib/kernel-\*, as relx"),
+    "start_erl.data in the end": (
+        [*release_entries(), link("releases/start_erl.data", "1.0.0/vm.args.src")],
+        "releases/start_erl.data",
+    ),
+    "executable start script in the end": ([*release_entries(), entry("bin/erlmcp")], r"bin/erlmcp \(executable\)"),
+    "emulator in the end": (
+        [*release_entries(), link("erts-13.1.5/bin/beam.smp", "erlexec")],
         "erts-13.1.5/bin/beam.smp",
     ),
     "everything": ([entry("erlmcp-1.0.0/README")], r"top level: erlmcp-1.0.0"),

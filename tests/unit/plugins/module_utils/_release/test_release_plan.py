@@ -42,7 +42,7 @@ MACHINE = Machine(name="node-1", architecture="x86_64", free_bytes=10 * SPARE_BY
 
 
 def test_a_state_survives_json():
-    there = state("1", "2", current="1", foreign=("x",), leftovers=(".staging-1",))
+    there = state("1", "2", current="1", foreign=("x",), leftovers=(".staging-1",), stopped=True)
     assert State.from_dict(json.loads(json.dumps(there.as_dict()))) == there
 
 
@@ -55,6 +55,7 @@ def test_on_an_empty_host():
         "erts": "13.1.5",
         "erts_included": True,
         "sha256": "sha of 1",
+        "replaced": None,
         "current": None,
         "next": "1",
         "previous": None,
@@ -127,7 +128,6 @@ def test_leftovers_alone_are_a_change():
 @pytest.mark.parametrize(
     ("there", "arguments", "message"),
     [
-        (state("1"), {"release": release("1", sha256="other")}, "Releases are immutable"),
         (state(foreign=("1",)), {"release": release("1")}, "did not lay it down"),
         (State(), {"release": release("1"), "version": "2"}, "is release 1, but version asks for 2"),
         (state("1"), {"release": release("1"), "version": "2"}, "is release 1, but version asks for 2"),
@@ -137,6 +137,48 @@ def test_leftovers_alone_are_a_change():
 def test_refusals(there, arguments, message):
     with pytest.raises(OpsError, match=message):
         plan_present(there, **{"stage": True, "keep": 3, **arguments})
+
+
+def rebuilt(version):
+    return release(version, sha256=f"rebuilt {version}")
+
+
+def proven(there, version):
+    installed = (replace(each, proven=each.version == version) for each in there.installed)
+    return replace(there, installed=tuple(installed))
+
+
+@pytest.mark.parametrize("links", [{}, {"current": "1"}, {"next": "1"}, {"previous": "1"}])
+def test_a_release_that_was_healthy_is_immutable(links):
+    there = proven(state("0", "1", stopped=True, **links), "1")
+    with pytest.raises(OpsError, match="sha of 1.*Releases are immutable: .*playbook remove_release") as refused:
+        plan_present(there, rebuilt("1"), stage=True, keep=3)
+    assert refused.value.kind == "immutable"
+
+
+@pytest.mark.parametrize(
+    "links", [{"current": "0"}, {"current": "0", "next": "1"}, {"current": "0", "previous": "1"}, {"next": "1"}]
+)
+@pytest.mark.parametrize("stage", [True, False])
+def test_a_release_that_never_was_gives_way_to_a_rebuild(links, stage):
+    there = proven(state("1", "0", **links), "0")
+    plan = plan_present(there, rebuilt("1"), stage=stage, keep=1)
+    assert plan.installs
+    assert plan.replaced == release("1")
+    assert plan.after.installed == (replace(release("0"), proven=True), rebuilt("1"))
+    assert plan.removed == []
+    assert plan.after.slots == (replace(there.slots, next="1") if stage else there.slots)
+    result = plan.result("/x")
+    assert (result["changed"], result["replaced"], result["sha256"]) == (True, "sha of 1", "rebuilt 1")
+    assert (result["diff"]["before"]["sha256"], result["diff"]["after"]["sha256"]) == ("sha of 1", "rebuilt 1")
+
+
+def test_what_a_node_may_run_is_not_swapped_below_it():
+    with pytest.raises(OpsError, match=r"it is current and may be running: .*systemctl stop erlmcp-2\)") as refused:
+        plan_present(state("1", current="1"), rebuilt("1"), stage=True, keep=3, service="erlmcp-2")
+    assert refused.value.kind == "in_use"
+    there = state("1", current="1", stopped=True)
+    assert plan_present(there, rebuilt("1"), stage=True, keep=3).after.slots == SlotState("1")
 
 
 @pytest.mark.parametrize("link", ["current", "next"])

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
@@ -18,11 +19,14 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Com
 from ansible_collections.erlmcp.ops.plugins.module_utils._release import store as store_module
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.actions import read_archive
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.plan import plan_absent, plan_present
-from ansible_collections.erlmcp.ops.plugins.module_utils._release.store import RECORD, Store
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import RECORD, note_proven
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.store import Store
+from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.killed import killed_everywhere
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
     entry,
     link,
     pack,
+    rebar3_entries,
     release_entries,
 )
 
@@ -53,9 +57,9 @@ def store(install_dir):
 
 @pytest.fixture
 def install(store, tmp_path):
-    def install(version="1.0.0", extra=(), **options):
+    def install(version="1.0.0", extra=(), note="", **options):
         path = tmp_path / f"erlmcp-{version}.tar.gz"
-        read = partial(read_archive, str(path), pack(path, [*release_entries(version), *extra]), "erlmcp")
+        read = partial(read_archive, str(path), pack(path, [*release_entries(version, note=note), *extra]), "erlmcp")
         plan = plan_present(store.observe(), read(), **{"stage": True, "keep": 3, **options})
         store.apply(plan, read)
         return plan
@@ -94,6 +98,34 @@ def test_install(store, install, install_dir):
     assert record["installed_at"].endswith("+00:00")
     there = store.observe()
     assert there.summary() == plan.after.summary()
+
+
+def test_the_last_one_of_a_name_is_laid_down(install, install_dir):
+    again = [
+        entry("etc/vm.args", b"first", 0o755),
+        link("etc/hard", "etc/vm.args", b"1"),
+        entry("etc/vm.args", b"last"),
+        link("etc/linked", "vm.args"),
+        entry("etc/linked", b"a file", 0o755),
+        entry("etc/now-a-link", b"a file"),
+        link("etc/now-a-link", "vm.args"),
+        link("etc/now-a-link", "hard"),
+    ]
+    install(extra=again)
+    etc = install_dir / "releases" / "1.0.0" / "etc"
+    assert {path.name: path.read_bytes() for path in etc.iterdir()} == {
+        "vm.args": b"last",
+        "hard": b"first",
+        "linked": b"a file",
+        "now-a-link": b"first",
+    }
+    assert os.readlink(etc / "now-a-link") == "hard"
+    assert (modes(etc)["vm.args"], modes(etc)["hard"], modes(etc)["linked"]) == ("0o644", "0o755", "0o755")
+
+
+def test_what_rebar3_packs_twice_is_laid_down(install, install_dir):
+    install(extra=rebar3_entries())
+    assert sorted(os.listdir(install_dir / "next" / "etc")) == ["sys.config", "vm.args"]
 
 
 def test_the_order_is_that_of_installation(store, install):
@@ -187,6 +219,106 @@ def test_killed_before_staging(store, install, monkeypatch):
     plan = install("1")
     assert not plan.installs
     assert store.observe().slots.next == "1"
+
+
+BEAM = "lib/stdlib-4.2/ebin/lists.beam"
+
+
+def test_a_rebuild_takes_the_place_of_what_never_was_healthy(store, install, install_dir):
+    install("1")
+    plan = install("1", note="rebuilt")
+    assert plan.replaced
+    assert (install_dir / "next" / BEAM).read_bytes() == b"FOR1rebuilt"
+    assert os.listdir(install_dir / "releases") == ["1"]
+    assert store.observe().find(version="1").sha256 == plan.release.sha256
+    assert not install("1", note="rebuilt").installs
+
+
+def test_killed_while_replacing(tmp_path):
+    archives = {note: tmp_path / f"{note}.tar.gz" for note in ("old", "new")}
+    reads = {
+        note: partial(read_archive, str(path), pack(path, release_entries("1", note=note)), "erlmcp")
+        for note, path in archives.items()
+    }
+
+    def install(store, note):
+        plan = plan_present(store.observe(), reads[note](), stage=True, keep=3)
+        store.apply(plan, reads[note])
+
+    def prepare(number):
+        store = Store(str(tmp_path / f"opt-{number}"))
+        install(store, "old")
+        return store
+
+    seen = set()
+    for store in killed_everywhere(prepare, lambda store: install(store, "new")):
+        found = (Path(store.slots.root) / "next" / BEAM).read_bytes()
+        assert store.observe().versions == ["1"]
+        seen.add(found)
+        install(store, "new")
+        assert (Path(store.slots.root) / "next" / BEAM).read_bytes() == b"FOR1new"
+        assert os.listdir(store.slots.path("")) == ["1"]
+    assert seen == {b"FOR1old", b"FOR1new"}
+
+
+def test_what_was_activated_meanwhile_is_not_replaced(store, install, install_dir, monkeypatch):
+    install("1")
+    sync_tree = store_module._sync_tree
+
+    def activated_meanwhile(root):
+        store.slots.activate()
+        sync_tree(root)
+
+    monkeypatch.setattr(store_module, "_sync_tree", activated_meanwhile)
+    with pytest.raises(OpsError, match="release 1 was put to use .* run again"):
+        install("1", note="rebuilt")
+    assert (install_dir / "current" / BEAM).read_bytes() == b"FOR1"
+    assert os.listdir(install_dir / "releases") == ["1"]
+
+
+def test_where_directories_cannot_be_exchanged_it_is_told_what_to_do(store, install, install_dir, monkeypatch):
+    def cannot(one, other):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), one)
+
+    monkeypatch.setattr(store_module, "exchange", cannot)
+    install("1")
+    with pytest.raises(OpsError, match="remove release 1 with the playbook remove_release"):
+        install("1", note="rebuilt")
+    assert os.listdir(install_dir / "releases") == ["1"]
+
+
+def test_that_a_node_was_healthy_is_noted_of_the_current_release(store, install, install_dir):
+    note_proven(store.slots)
+    install("1")
+    note_proven(store.slots)
+    assert not store.observe().find(version="1").proven
+    store.slots.activate()
+    install("2")
+    note_proven(store.slots)
+    assert [release.proven for release in store.observe().installed] == [True, False]
+    noted = (install_dir / "current" / RECORD).stat().st_ino
+    note_proven(store.slots)
+    assert (install_dir / "current" / RECORD).stat().st_ino == noted
+
+
+def test_a_release_of_before_this_was_noted_counts_as_proven(store, install, install_dir):
+    install("1")
+    record = json.loads((install_dir / "next" / RECORD).read_text())
+    assert record.pop("proven") is False
+    (install_dir / "next" / RECORD).write_text(json.dumps(record))
+    assert store.observe().find(version="1").proven
+
+
+@pytest.mark.parametrize("record", [None, "", "[]", "null"])
+def test_where_nothing_can_be_noted_nothing_fails(store, install, install_dir, record):
+    install("1")
+    store.slots.activate()
+    path = install_dir / "current" / RECORD
+    path.unlink()
+    if record is not None:
+        path.write_text(record)
+    note_proven(store.slots)
+    assert (path.read_text() if path.exists() else None) == record
 
 
 def test_a_full_disk(store, install, install_dir, monkeypatch):
