@@ -14,6 +14,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._release.actions import
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.plan import (
     Machine,
     State,
+    check_hooks,
     check_machine,
     plan_present,
 )
@@ -45,7 +46,10 @@ class ActionModule(ActionBase):
         release = read_archive(path, sha256, params["release_name"])
         state = State.from_dict(answer["state"])
         plan = plan_present(state, release, params["stage"], params["keep"], params["version"], params["service"])
-        warnings = check_machine(release, Machine(**answer["machine"]), params["install_dir"], self._task.check_mode)
+        warnings = [
+            *check_hooks(release, params["start_hooks"]),
+            *check_machine(release, Machine(**answer["machine"]), params["install_dir"], self._task.check_mode),
+        ]
         if self._task.check_mode:
             return {**plan.result(params["install_dir"]), "warnings": warnings}
         sent = {"src": self._send(path), "remote_src": True, "checksum": f"sha256:{sha256}"}

@@ -57,6 +57,12 @@ options:
       - V(false) leaves all links as they are.
     type: bool
     default: true
+  start_hooks:
+    description:
+      - Whether the start script runs its hooks. A release whose start hooks are not all in its archive is refused then.
+      - V(false) warns of them only, for nodes that are started with C(--relx-disable-hooks).
+    type: bool
+    default: true
   keep:
     description:
       - How many versions to keep besides those that the three links point to. Those installed first are removed,
@@ -165,7 +171,8 @@ failure:
   contains:
     kind:
       description:
-        - One of V(archive), V(architecture), V(busy), V(disk), V(erts), V(immutable), V(in_use), V(option), V(space).
+        - One of V(archive), V(architecture), V(busy), V(disk), V(erts), V(hooks), V(immutable), V(in_use), V(option),
+          V(space).
       returned: failure
       type: str
     details:

@@ -80,6 +80,11 @@ versions:
       returned: success
       type: str
       sample: "2026-01-31T12:00:00.000+00:00"
+    missing_hooks:
+      description: Files that its start script runs before it starts Erlang, and that are not part of it.
+      returned: success
+      type: list
+      elements: str
     proven:
       description: Whether the node was healthy with it after a restart. Until then another archive can replace it.
       returned: success

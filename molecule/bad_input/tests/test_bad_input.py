@@ -21,6 +21,8 @@ STATE = (
     " -o -newer /var/tmp/mark -not -path '/var/lib/systemd/*' -not -path '/var/log/*' -type f -print"
 )
 
+SCRIPT = "./bin/erlmcp"
+
 VARIABLES = {
     "several at once": (
         {
@@ -148,7 +150,15 @@ def no_tar(path):
     return path
 
 
+def without_a_start_hook(path):
+    def change(name, data):
+        return data.replace(b'PRE_START_HOOKS=""', b'PRE_START_HOOKS="hooks/lacking"', 1) if name == SCRIPT else data
+
+    return repack(path, change)
+
+
 ARCHIVES = {
+    "start hook that is missing": (without_a_start_hook, "erlmcp_start_hooks_enabled: false"),
     "another processor": (another_processor, "aarch64"),
     "truncated": (truncated, "is not a complete .tar.gz archive"),
     "no tar": (no_tar, "is not a"),

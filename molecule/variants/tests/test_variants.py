@@ -45,6 +45,17 @@ def test_a_bare_release_runs_and_sees_its_peers_without_clustering_of_its_own(na
     assert health(BARE[name]) is None
 
 
+def test_a_release_whose_hook_is_missing_is_refused_unless_hooks_are_left_out():
+    name = next(iter(BARE))
+    for options in ([], ["--check"]):
+        done = play("erlmcp.ops.site", BARE, {"erlmcp_start_hooks_enabled": True}, ["--limit", name, *options])
+        assert done.rc != 0
+        assert "runs bin/hooks/lacking before it starts Erlang" in done.messages
+        assert not done.changed
+    hooks = ssh(BARE[name], "grep ^PRE_START_HOOKS= /opt/erlmcp/current/bin/erlmcp").stdout
+    assert hooks == 'PRE_START_HOOKS="hooks/lacking"\n'
+
+
 def test_a_bare_release_is_restarted_one_node_at_a_time_and_verified():
     before = {name: pid(address) for name, address in BARE.items()}
     done = play("erlmcp.ops.site", BARE, {"erlmcp_node_log_level": "debug"}, ["--limit", "bare"])

@@ -15,8 +15,11 @@ from .._core.errors import OpsError
 from .._core.runner import Runner
 from .._node.unit import Unit
 from .archive import check_sum, read_release, sha256_of
-from .plan import check_machine, plan_absent, plan_present
+from .plan import check_hooks, check_machine, plan_absent, plan_present
 from .store import Store
+
+# What the action plugin decides with.
+_PARAMS = ("install_dir", "keep", "release_name", "service", "stage", "start_hooks", "version")
 
 
 def release(module, runner=None):
@@ -39,9 +42,11 @@ def release(module, runner=None):
             read = partial(read_archive, params["src"], sha256, params["release_name"])
             found, unpack = read(), read
         plan = plan_present(state, found, params["stage"], params["keep"], params["version"], params["service"])
+        warnings = check_hooks(found, params["start_hooks"])
         if plan.installs:
             machine = store.observe_machine(runner or Runner())
-            for warning in check_machine(found, machine, params["install_dir"], module.check_mode):
+            warnings += check_machine(found, machine, params["install_dir"], module.check_mode)
+            for warning in warnings:
                 module.warn(warning)
     if not module.check_mode:
         store.apply(plan, unpack)
@@ -89,9 +94,7 @@ def _needs_archive(params, state, store, runner):
     return {
         "needs_archive": True,
         "sha256": params["archive_sha256"],
-        "params": {
-            name: params[name] for name in ("install_dir", "keep", "release_name", "service", "stage", "version")
-        },
+        "params": {name: params[name] for name in _PARAMS},
         "state": state.as_dict(),
         "machine": asdict(store.observe_machine(runner or Runner())),
     }

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import posixpath
 import re
 import tarfile
 import zlib
@@ -30,6 +32,11 @@ MAX_NAME = 1024
 
 BLOCK = 4096
 CHUNK = 1024**2
+# Start scripts have some 40 KB.
+MAX_SCRIPT = CHUNK
+_START_HOOKS = re.compile(rb'^PRE_START_HOOKS="([^"]*)"', re.MULTILINE)
+# Where it looks for them, as some versions of relx have it, and as others.
+_HOOKS_BESIDE_SCRIPT = b'"$SCRIPT_DIR/$HOOK_SCRIPT"'
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 
 _LONG_HEADERS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -54,7 +61,8 @@ class Release:
     ``erts_included``: whether the archive brings its own Erlang runtime; ``architecture`` is that runtime's, ``None``
     without one. ``size``: bytes it takes on disk, unpacked. ``sha256``: of the archive, hexadecimal.
     ``archive``: its path, and of an installed one the file name. ``installed_at``: ISO 8601, UTC; ``None`` before it
-    is installed. ``proven``: whether a node of this host was healthy with it.
+    is installed. ``proven``: whether a node of this host was healthy with it. ``missing_hooks``: what the start script
+    runs before Erlang, and the archive has not.
     """
 
     version: str
@@ -66,12 +74,14 @@ class Release:
     archive: str
     installed_at: str | None = None
     proven: bool = False
+    missing_hooks: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data):
         """Build one from a mapping, which may hold more. Raises KeyError and TypeError when it is no such mapping."""
         # Nobody noted it of releases that were installed before this was known: they may have served for years.
-        known = {"proven": True, **data}
+        known = {"proven": True, "missing_hooks": (), **data}
+        known["missing_hooks"] = tuple(known["missing_hooks"])
         return cls(**{field.name: known[field.name] for field in fields(cls)})
 
 
@@ -120,7 +130,7 @@ def read_release(stream, archive, sha256, release_name, sink=None):
     :raises OpsError: when the archive is damaged, hostile or not a release.
     """
     hashed = _Hashed(stream)
-    contents = _Contents(archive, sink)
+    contents = _Contents(archive, release_name, sink)
     try:
         with gzip.GzipFile(fileobj=hashed) as unzipped:
             limited = _Limited(unzipped, archive)
@@ -138,11 +148,20 @@ def read_release(stream, archive, sha256, release_name, sink=None):
         ) from error
     if hashed.hexdigest() != sha256:
         raise _refusal(archive, "changed while it was read", "try again when nothing writes to it")
-    return contents.release(release_name, sha256)
+    return contents.release(sha256)
 
 
 def _refusal(archive, problem, action):
     return OpsError(f"{archive} {problem}: {action}", kind="archive", archive=archive)
+
+
+def _start_hooks(script):
+    """Return the files that relx's start script runs before it starts Erlang in the foreground."""
+    found = _START_HOOKS.search(script)
+    words = found.group(1).decode("utf-8", "replace").split() if found else []
+    directory = "bin/" if _HOOKS_BESIDE_SCRIPT in script else ""
+    # Their arguments are behind a bar.
+    return tuple(posixpath.normpath(directory + word.partition("|")[0]) for word in words)
 
 
 class _Hashed:
@@ -202,14 +221,16 @@ class _Header(tarfile.TarInfo):
 class _Contents:
     """Takes in one entry after the other, and knows in the end which release they make."""
 
-    def __init__(self, archive, sink):
+    def __init__(self, archive, release_name, sink):
         self._archive = archive
+        self._script = f"bin/{release_name}"
         self._sink = sink
         self._kinds = {"": "directory"}
         self._entries = 0
         self._sizes = {}
         self._hard_linked = set()
         self._start_erl = None
+        self._start_hooks = ()
         self._emulators = {}
 
     def add(self, member, tar):
@@ -235,12 +256,15 @@ class _Contents:
             executable = bool(member.mode & 0o111)
             self._enter(name, "program" if executable else "file", member.size)
             source = tar.extractfile(member)
+            if name == self._script and member.size <= MAX_SCRIPT:
+                source = io.BytesIO(source.read())
+                self._start_hooks = _start_hooks(source.getvalue())
             self._note(name, source)
             self._hand("file", name, source, executable)
         else:
             raise self._refused(member.name, "is neither a file, a directory nor a link")
 
-    def release(self, release_name, sha256):
+    def release(self, sha256):
         if self._start_erl is None:
             raise self._not_a_release(["releases/start_erl.data"])
         words = self._start_erl.split()
@@ -249,7 +273,7 @@ class _Contents:
                 self._archive, "has a releases/start_erl.data that is not '<erts> <version>'", "build it again"
             )
         erts, version = (check_version(word) for word in words)
-        self._check_complete(release_name, version)
+        self._check_complete(version)
         included = f"erts-{erts}" in self._kinds
         if included:
             self._check_libraries()
@@ -261,6 +285,9 @@ class _Contents:
             size=sum(self._sizes.values()),
             sha256=sha256,
             archive=self._archive,
+            missing_hooks=tuple(
+                name for name in self._start_hooks if self._kinds.get(name) not in ("file", "program", "link")
+            ),
         )
 
     def _inside(self, name):
@@ -305,6 +332,8 @@ class _Contents:
             del self._sizes[name]
         if name == "releases/start_erl.data":
             self._start_erl = None
+        elif name == self._script:
+            self._start_hooks = ()
         self._emulators.pop(name, None)
         self._hand("remove", name)
 
@@ -327,14 +356,14 @@ class _Contents:
         elif re.fullmatch(r"erts-[^/]+/bin/beam\.smp", name):
             self._emulators[name] = source.peek(BLOCK)[:20]
 
-    def _check_complete(self, release_name, version):
+    def _check_complete(self, version):
         def is_file(name):
             return self._kinds.get(name) in ("file", "program", "link")
 
         directory = f"releases/{version}/"
         boots = (name for name in self._kinds if name.startswith(directory) and name.endswith(".boot"))
         present = {
-            f"bin/{release_name} (executable)": self._kinds.get(f"bin/{release_name}") in ("program", "link"),
+            f"{self._script} (executable)": self._kinds.get(self._script) in ("program", "link"),
             f"{directory}sys.config": is_file(f"{directory}sys.config") or is_file(f"{directory}sys.config.src"),
             f"{directory}vm.args": is_file(f"{directory}vm.args") or is_file(f"{directory}vm.args.src"),
             f"{directory}*.boot": any(boots),

@@ -175,6 +175,27 @@ def plan_absent(state, version):
     return Plan(state, after, version)
 
 
+def check_hooks(release, start_hooks):
+    """Return warnings; raise OpsError when the node could not start for hooks that the archive lacks.
+
+    :param start_hooks: whether the start script runs its hooks.
+    """
+    if not release.missing_hooks:
+        return []
+    problem = (
+        f"{release.archive}: the start script of release {release.version} runs {', '.join(release.missing_hooks)} "
+        "before it starts Erlang, and the archive has no such file"
+    )
+    if not start_hooks:
+        return [f"{problem}. No hook is run, as erlmcp_start_hooks_enabled: false says"]
+    raise OpsError(
+        f"{problem}, so the node would end without a word: build the release with the hooks (an overlay in "
+        "rebar.config), or set erlmcp_start_hooks_enabled: false to run none",
+        kind="hooks",
+        missing=list(release.missing_hooks),
+    )
+
+
 def check_machine(release, machine, install_dir, check_mode):
     """Return warnings; raise OpsError when ``release`` cannot be installed, or could not run, on ``machine``."""
     where = f"host {machine.name}"

@@ -14,6 +14,7 @@ RELEASE_SPEC = {
     "install_dir": {"type": "path", "default": "/opt/erlmcp"},
     "release_name": {"type": "str", "default": "erlmcp"},
     "stage": {"type": "bool", "default": True},
+    "start_hooks": {"type": "bool", "default": True},
     "keep": {"type": "int", "default": 3},
     "service": {"type": "str", "default": "erlmcp"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

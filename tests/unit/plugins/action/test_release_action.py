@@ -17,6 +17,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._release import actions
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import note_proven
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
     entry,
+    hooked_entries,
     pack,
     release_entries,
 )
@@ -30,6 +31,7 @@ DEFAULTS = {
     "stage": True,
     "keep": 3,
     "service": "erlmcp",
+    "start_hooks": True,
     "state": "present",
     "archive_sha256": None,
 }
@@ -139,6 +141,7 @@ REFUSED = {
     "version": (release_entries(machine=MACHINE), {"version": "2.0.0"}, "version asks for 2.0.0"),
     "checksum": (release_entries(machine=MACHINE), {"checksum": "sha256:" + "0" * 64}, "hashes to"),
     "no erlang": (release_entries(included=False), {}, "no erl on PATH"),
+    "hooks": (hooked_entries("hooks/mine", machine=MACHINE), {}, "runs bin/hooks/mine before"),
     "name": (release_entries(machine=MACHINE), {"release_name": "other"}, "bin/other"),
 }
 
@@ -184,6 +187,14 @@ def test_another_archive_of_a_version_that_never_was_replaces_it(run, src, tmp_p
     assert predicted.pop("warnings") == []
     assert (predicted["replaced"], action.sent) == (first["sha256"], [])
     assert run(src=str(other))[0] == predicted
+
+
+def test_hooks_that_are_missing_are_a_warning_where_none_is_run(run, tmp_path):
+    path = tmp_path / "hooked.tar.gz"
+    pack(path, hooked_entries("hooks/mine", machine=MACHINE))
+    predicted, action = run(check_mode=True, src=str(path), start_hooks=False)
+    assert "bin/hooks/mine" in predicted["warnings"][0]
+    assert (predicted["changed"], action.sent) == (True, [])
 
 
 def test_a_missing_archive_costs_no_round_trip(run):

@@ -55,6 +55,23 @@ def rebar3_entries():
     return [*config, *config, config[1], *release_entries(), entry("bin/erlmcp-1.0.0", b"#!/bin/sh\n", 0o755)]
 
 
+def hooked_entries(hooks, beside=True, **options):
+    """A release whose start script runs ``hooks``, as relx writes it; it looks ``beside`` itself or in the root."""
+    where = "SCRIPT_DIR" if beside else "RELEASE_ROOT_DIR"
+    script = f'''#!/bin/sh
+PRE_START_HOOKS="{hooks}"
+POST_START_HOOKS="hooks/never_run"
+relx_run_hooks() {{
+        [ -f "${where}/$HOOK_SCRIPT" ] && . "${where}/$HOOK_SCRIPT" "$@"
+}}
+relx_disable_hooks() {{
+    PRE_START_HOOKS=""
+}}
+{"# and so on" * 1000}
+'''
+    return [*without(release_entries(**options), "bin/erlmcp"), entry("bin/erlmcp", script.encode(), 0o755)]
+
+
 def without(entries, name):
     return [(header, content) for header, content in entries if header.name != name]
 

@@ -14,6 +14,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slot
 from ansible_collections.erlmcp.ops.plugins.module_utils._release import actions
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import note_proven
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
+    hooked_entries,
     pack,
     release_entries,
 )
@@ -48,6 +49,7 @@ def call(tmp_path):
             "stage": True,
             "keep": 3,
             "service": "erlmcp",
+            "start_hooks": True,
             "state": "present",
             "archive_sha256": None,
         }
@@ -160,6 +162,21 @@ def test_the_checksum_is_that_of_the_archive(call, made, tmp_path):
     with pytest.raises(OpsError, match="hashes to"):
         call(src=made(), checksum="sha256:" + "0" * 64)
     assert not (tmp_path / "opt").exists()
+
+
+def test_a_release_without_its_start_hooks(call, tmp_path):
+    path = tmp_path / "hooked.tar.gz"
+    pack(path, hooked_entries("hooks/mine", machine=MACHINE))
+    for check_mode in (True, False):
+        with pytest.raises(OpsError, match="runs bin/hooks/mine before it starts Erlang"):
+            call(src=str(path), check_mode=check_mode)
+    assert not (tmp_path / "opt").exists()
+    done = call(src=str(path), start_hooks=False)
+    assert done["changed"]
+    assert "bin/hooks/mine" in done["warned"][0]
+    assert call(src=str(path), start_hooks=False)["warned"] == []
+    with pytest.raises(OpsError, match="bin/hooks/mine"):
+        call(version="1.0.0")
 
 
 def test_a_missing_archive(call, tmp_path):

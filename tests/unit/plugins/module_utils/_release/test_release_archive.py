@@ -14,6 +14,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._release import archive
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
     elf,
     entry,
+    hooked_entries,
     link,
     pack,
     rebar3_entries,
@@ -113,6 +114,30 @@ def test_names_that_come_again_count_as_entries(path, monkeypatch):
     pack(path, [*release_entries(), *[entry("lib/again")] * 50])
     with pytest.raises(OpsError, match="more than 50 entries"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "beside", "there", "missing"),
+    [
+        ("", True, [], ()),
+        ("hooks/builtin/wait hooks/mine|a|b", True, ["bin/hooks/builtin/wait", "bin/hooks/mine"], ()),
+        ("hooks/builtin/wait hooks/mine|a|b", True, ["bin/hooks/builtin/wait", "hooks/mine"], ("bin/hooks/mine",)),
+        ("hooks/first ./hooks/last", True, [], ("bin/hooks/first", "bin/hooks/last")),
+        ("bin/hooks/mine", False, ["bin/hooks/mine"], ()),
+        ("hooks/mine", False, ["bin/hooks/mine"], ("hooks/mine",)),
+        ("hooks/mine", True, ["bin/hooks/mine/in_a_directory"], ("bin/hooks/mine",)),
+    ],
+)
+def test_start_hooks_that_are_missing_are_known(path, hooks, beside, there, missing):
+    pack(path, [*hooked_entries(hooks, beside), *[entry(name) for name in there]])
+    assert read(path).missing_hooks == missing
+
+
+def test_the_hooks_are_those_of_the_last_start_script(path):
+    pack(path, [*hooked_entries("hooks/mine"), entry("bin/erlmcp", b"#!/bin/sh\n", 0o755)])
+    assert read(path).missing_hooks == ()
+    pack(path, [*hooked_entries("hooks/mine"), link("bin/erlmcp", "other")])
+    assert read(path).missing_hooks == ()
 
 
 HARMLESS = {

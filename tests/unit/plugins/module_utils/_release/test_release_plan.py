@@ -15,6 +15,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._release.plan import (
     SPARE_BYTES,
     Machine,
     State,
+    check_hooks,
     check_machine,
     plan_absent,
     plan_present,
@@ -206,6 +207,15 @@ def test_absent_of_an_unknown_version():
 def test_absent_stays_inside():
     with pytest.raises(OpsError):
         plan_absent(State(), "../../etc")
+
+
+def test_hooks():
+    assert check_hooks(release("1"), True) == []
+    lacking = release("1", missing_hooks=("bin/hooks/a", "bin/hooks/b"))
+    [warning] = check_hooks(lacking, False)
+    assert "bin/hooks/a, bin/hooks/b" in warning
+    with pytest.raises(OpsError, match="bin/hooks/a, bin/hooks/b before .* build .*: false to run none"):
+        check_hooks(lacking, True)
 
 
 @pytest.mark.parametrize(

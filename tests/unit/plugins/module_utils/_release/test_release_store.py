@@ -24,6 +24,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._release.store import S
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.killed import killed_everywhere
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
     entry,
+    hooked_entries,
     link,
     pack,
     rebar3_entries,
@@ -121,6 +122,13 @@ def test_the_last_one_of_a_name_is_laid_down(install, install_dir):
     }
     assert os.readlink(etc / "now-a-link") == "hard"
     assert (modes(etc)["vm.args"], modes(etc)["hard"], modes(etc)["linked"]) == ("0o644", "0o755", "0o755")
+
+
+def test_the_start_script_is_laid_down_whole(store, install, install_dir):
+    entries = hooked_entries("hooks/mine")
+    install(extra=entries)
+    assert (install_dir / "next/bin/erlmcp").read_bytes() == entries[-1][1]
+    assert store.observe().find(version="1.0.0").missing_hooks == ("bin/hooks/mine",)
 
 
 def test_what_rebar3_packs_twice_is_laid_down(install, install_dir):
