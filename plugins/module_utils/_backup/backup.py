@@ -127,7 +127,8 @@ class Backup:
         def missing(seen):
             if not self.state["figures"] or self._application_missing():
                 self.state = self.observer.observe()
-            return not_ready(seen, node.name, self._application_missing(), self._schema_file())
+            schema_file = None if seen["mnesia"] else self._schema_file()
+            return not_ready(seen, node.name, self._application_missing(), schema_file)
 
         self.seen, problems = look_until_ready(lambda: tables.look(node), missing, seconds)
         if problems:

@@ -67,14 +67,23 @@ def size_below(root, places=None):
 
 
 def open_for_writing(pid, root):
-    """Relative paths of the files below ``root`` that process ``pid`` has open for writing, as the kernel says."""
+    """Relative paths of the files below ``root`` that process ``pid`` has open for writing, as the kernel says.
+
+    :raises OpsError: when the process has ended.
+    """
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fd")
+    except (FileNotFoundError, ProcessLookupError) as ended:
+        raise OpsError(
+            f"the node has ended while it was backed up (process {pid}): back it up again when it runs", kind="changed"
+        ) from ended
     found = set()
-    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+    for descriptor in descriptors:
         try:
             target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
             with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii") as stream:
                 flags = next(int(line.split()[1], 8) for line in stream if line.startswith("flags:"))
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         if flags & os.O_ACCMODE != os.O_RDONLY and target.startswith(f"{root}{os.sep}"):
             found.add(os.path.relpath(target, root))

@@ -66,6 +66,8 @@ def test_what_a_process_writes_is_known(tmp_path):
     finally:
         writer.kill()
         writer.wait()
+    with pytest.raises(OpsError, match=f"has ended while it was backed up .process {writer.pid}.: back it up again"):
+        collect.open_for_writing(writer.pid, str(tmp_path))
 
 
 def test_open_files_that_nobody_vouches_for_are_refused():
