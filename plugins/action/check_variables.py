@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
     def _type_errors(self, roles, task_vars):
         options = {name: option for role in roles for name, option in self._options_of(role).items()}
         # The default of one that is not there is a template, which only its role can render.
-        spec = {name: option for name, option in options.items() if name in task_vars}
+        spec = {name: option for name, option in options.items() if name in task_vars and not _is_secret_text(option)}
         given = self._templar.template({name: task_vars[name] for name in spec})
         return ArgumentSpecValidator(spec).validate(given, validate_role_argument_spec=True).error_messages
 
@@ -46,3 +46,8 @@ class ActionModule(ActionBase):
 
     def _problems(self, names):
         return [problem for name in names for problem in self._templar.resolve_variable_expression(name)]
+
+
+def _is_secret_text(option):
+    """Any value of one can be a text, and to render the default of a generated one would make it."""
+    return option["type"] == "str" and option.get("no_log", False)
