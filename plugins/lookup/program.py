@@ -39,7 +39,8 @@ from pathlib import Path
 
 from ansible.plugins.lookup import LookupBase
 
-_SHEBANG = b"#!/usr/bin/python3\n"
+# Isolated: what root's environment names is no part of it.
+_SHEBANG = b"#!/usr/bin/python3 -I\n"
 _MAIN = b"from erlmcp_ops._backup import command\n\ncommand.main()\n"
 # Of a zip file; the times of a checkout are not those of another one.
 _EPOCH = (1980, 1, 1, 0, 0, 0)

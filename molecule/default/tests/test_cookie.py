@@ -54,6 +54,20 @@ def test_it_is_in_no_process_list_while_operators_work():
     assert COOKIE not in seen[0]
 
 
+def test_what_is_in_roots_environment_reaches_no_process_of_the_account():
+    address = next(iter(HOSTS.values()))
+    console = threading.Thread(
+        target=lambda: ssh(address, "ROOTS_SECRET=x timeout 4 erlmcp remote_console", check=False, terminal=True)
+    )
+    console.start()
+    shown = ssh(
+        address, "sleep 2; for p in $(pgrep -u erlmcp); do tr '\\0' '\\n' < /proc/$p/environ; ps -o args= $p; done"
+    )
+    console.join()
+    assert "-remsh" in shown.stdout
+    assert "ROOTS_SECRET" not in shown.stdout
+
+
 @EACH
 def test_it_is_in_no_log_and_in_no_file_that_others_can_read(name):
     assert COOKIE not in ssh(HOSTS[name], "journalctl --no-pager").stdout

@@ -32,12 +32,20 @@ def test_the_program_runs_and_says_what_it_can_do(path):
 
 
 def test_it_is_executable_and_a_failure_is_its_exit_status(path):
-    assert path.read_bytes().startswith(b"#!/usr/bin/python3\n")
+    assert path.read_bytes().startswith(b"#!/usr/bin/python3 -I\n")
     done = subprocess.run(
         [path, "--settings", path.parent / "none", "list"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"erlmcp-ops: there is no {path.parent}/none: run the playbook site")
+
+
+def test_code_that_the_environment_names_is_not_run(path, tmp_path):
+    """Root runs it."""
+    (tmp_path / "argparse.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    subprocess.run([path, "--help"], capture_output=True, check=True, env=environment, cwd=tmp_path)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_same_code_gives_the_same_bytes_and_nothing_but_code():
