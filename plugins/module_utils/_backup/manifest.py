@@ -20,6 +20,7 @@ from .._core.errors import OpsError
 FORMAT = 1
 HEADER_NAME = "header.json"
 MANIFEST_NAME = "manifest.json"
+MNESIA_NAME = "mnesia.backup"
 MAX_MEMBERS = 1_000_000
 
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -29,7 +30,7 @@ _NAME = re.compile(rf"(?P<id>{_ID})\.tar\.(?P<compression>zst|gz)(?P<age>\.age)?
 _MAX_NAME = 4096
 _MAX_PART = 255
 _MAX_SIZE = 2**62
-_FIXED_NAMES = ("mnesia.backup", "config/sys.config", "config/vm.args", "config/env.sh")
+_FIXED_NAMES = (MNESIA_NAME, "config/sys.config", "config/vm.args", "config/env.sh")
 _PLACES = ("data", "tls", "logs")
 
 
@@ -99,9 +100,31 @@ def check_manifest(data):
     _check_names(data["files"])
     for table in data["tables"]:
         _check(table, _TABLES[table["kind"]], f"table {table['name'][:100]!r} of its manifest")
+    _check_accounted(data)
     if parse_name(f"{data['id']}.tar.gz").host != data["host"]:
         raise _refusal(f"has a manifest of host {data['host']!r} in the archive {data['id']}")
     return data
+
+
+def _check_accounted(manifest):
+    """Every file that steers a restore is told of, and what is told of is there: else rows would stay out unnoticed."""
+    names = {record["name"] for record in manifest["files"]}
+    kinds = {table["kind"] for table in manifest["tables"]}
+    if (manifest["mnesia"] is not None) != (MNESIA_NAME in names):
+        there, told = ("it", "nothing") if MNESIA_NAME in names else ("no such file", "something")
+        raise _refusal(f"has a manifest that tells {told} of {MNESIA_NAME}, and holds {there}")
+    if "mnesia" in kinds and manifest["mnesia"] is None:
+        raise _refusal(f"has a manifest with tables of Mnesia, and holds no {MNESIA_NAME}")
+    lost = sorted(
+        table["file"]
+        for table in manifest["tables"]
+        if table["kind"] == "dets" and f"data/{table['file']}" not in names
+    )
+    if lost:
+        raise _refusal(f"has a manifest with the table {lost[0][:200]!r}, and holds no such file")
+    tops = {"data" if name == MNESIA_NAME else name.partition("/")[0] for name in names}
+    if strange := sorted(tops - set(manifest["members"])):
+        raise _refusal(f"holds files below {strange[0]}, which its manifest does not name as a member")
 
 
 def check_beside(data, name):

@@ -120,13 +120,29 @@ class Restore:
             self.options["allow_newer"],
         )
         if "data" in self.members and manifest["mnesia"]:
-            self._check_peers(manifest["mnesia"]["db_nodes"])
+            members = self.observer.observe()["members"]
+            self._check_peers(manifest["mnesia"]["db_nodes"], members)
+            self._check_directory(manifest["mnesia"]["dir"])
 
-    def _check_peers(self, db_nodes):
+    def _check_directory(self, directory):
+        """Refuse tables that the node would not find; a restored config brings the place of its own tables."""
+        store = self.observer.store
+        if "config" in self.members or store is None or store.directory is None:
+            return
+        own = os.path.relpath(os.path.realpath(store.directory), self.data_dir)
+        if own != directory:
+            raise OpsError(
+                f"the archive has Mnesia's tables in {os.path.join(self.data_dir, directory)}, and {self.node_name} "
+                f"keeps them in {store.directory}: it would start without them. Set the parameter dir of application "
+                "mnesia (erlmcp_node_config) as it was, or restore the config too (members: [config, data])",
+                kind="fit",
+            )
+
+    def _check_peers(self, db_nodes, members):
         """Refuse to restore tables whose other copies go on living: those would win when the node joins them."""
         names = {self.options["node_map"].get(name, name) for name in db_nodes}
         others = names - {self.node_name, *self.options["together"]}
-        alive = sorted(others & set(self.observer.observe()["members"])) if others else []
+        alive = sorted(others & set(members))
         if alive:
             raise OpsError(
                 f"{self.node_name} shares its tables with {', '.join(alive)}, which runs and is not restored with it: "

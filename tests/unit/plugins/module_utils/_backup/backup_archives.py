@@ -29,7 +29,21 @@ FILES = {
 }
 
 
+TABLES = {
+    "mnesia.backup": {
+        "kind": "mnesia",
+        "name": "item",
+        "rows": 3,
+        "type": "set",
+        "storage": "disc_copies",
+        "nodes": [NODE],
+    },
+    "data/audit.dets": {"kind": "dets", "name": "audit", "rows": 4, "type": "set", "file": "audit.dets"},
+}
+
+
 def manifest(files, **changes):
+    names = {record["name"] for record in files}
     return {
         "format": FORMAT,
         "id": ID,
@@ -41,11 +55,8 @@ def manifest(files, **changes):
         "members": ["config", "data", "logs", "tls"],
         "started": "2026-01-31T02:00:00Z",
         "finished": "2026-01-31T02:00:05Z",
-        "mnesia": {"dir": "mnesia", "db_nodes": [NODE]},
-        "tables": [
-            {"kind": "mnesia", "name": "item", "rows": 3, "type": "set", "storage": "disc_copies", "nodes": [NODE]},
-            {"kind": "dets", "name": "audit", "rows": 4, "type": "set", "file": "audit.dets"},
-        ],
+        "mnesia": {"dir": "mnesia", "db_nodes": [NODE]} if "mnesia.backup" in names else None,
+        "tables": [table for name, table in TABLES.items() if name in names],
         "files": files,
         **changes,
     }

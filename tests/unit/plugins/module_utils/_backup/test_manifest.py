@@ -105,7 +105,31 @@ WRONG = {
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
 def test_a_wrong_manifest_is_told_where(changes, message):
     with pytest.raises(OpsError, match=message) as refused:
-        check_manifest(manifest([], **changes) if "files" not in changes else manifest(**changes))
+        check_manifest({**manifest([]), **changes})
+    assert refused.value.kind == "archive"
+
+
+MNESIA = {**FILE, "name": "mnesia.backup"}
+TABLE = {"kind": "mnesia", "name": "t", "rows": 1, "type": "set", "storage": "disc_copies", "nodes": [NODE]}
+STRAY = {
+    "mnesia is not told of": ([MNESIA], {"mnesia": None, "tables": []}, "tells nothing of mnesia.backup, and holds it"),
+    "mnesia is not there": ([FILE], {"mnesia": {"dir": "m", "db_nodes": [NODE]}}, "holds no such file"),
+    "a table of none": ([FILE], {"tables": [TABLE]}, "tables of Mnesia, and holds no mnesia.backup"),
+    "a dets table that is not there": (
+        [FILE],
+        {"tables": [{"kind": "dets", "name": "b", "rows": 1, "type": "set", "file": "b"}]},
+        "with the table 'b', and holds no such file",
+    ),
+    "files of another member": ([{**FILE, "name": "tls/key"}], {"members": ["data"]}, "holds files below tls"),
+}
+
+
+@pytest.mark.parametrize(("files", "changes", "message"), STRAY.values(), ids=STRAY)
+def test_what_is_there_and_what_is_told_of_is_the_same(files, changes, message):
+    """Rows that nobody asks for would be missing after the restore, which would call itself good."""
+    assert check_manifest(manifest(files))
+    with pytest.raises(OpsError, match=message) as refused:
+        check_manifest({**manifest(files), **changes})
     assert refused.value.kind == "archive"
 
 
