@@ -29,6 +29,10 @@ options:
     type: list
     elements: str
     default: []
+  data_dir:
+    description: The node's data directory. While a restore of it has not ended, which a run that was killed leaves so,
+      the node is neither started nor stopped.
+    type: path
   ports:
     description: TCP ports of the members, those of the port mapper and of distribution. The gate connects the node to
       members that it does not see, when all of them answer there. Without ports it does not.
@@ -124,6 +128,7 @@ def main():
             **HEALTH_SPEC,
             **DRAIN_SPEC,
             "members": {"type": "list", "elements": "str", "default": []},
+            "data_dir": {"type": "path"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "application": {"type": "str", "default": "erlmcp"},
             "gate": {"type": "bool", "default": True},

@@ -68,6 +68,11 @@ def test_a_cluster_comes_back_on_machines_with_other_names_though_its_runs_are_k
     assert all(content(address)[1] == 0 for address in FOUND.values())
 
     killed_between_two_nodes(recover, "Restore up to the step exchanged]", CHANGED)
+    # Another run must not start the one among the others, which have not got theirs.
+    refused = play("erlmcp.ops.site", FOUND, REPLACEMENT)
+    assert refused.rc != 0
+    assert "has not ended, and is exchanged on erlmcp@a.found.test" in refused.messages
+    assert health(FOUND["a.found.test"]) is None
     killed_between_two_nodes(recover, KEPT, DECIDED)
     # All serve, and one has decided that it stays so: what clients bring now is not taken away again.
     assert [content(address)[4] for address in FOUND.values()] == [wanted[4]] * len(FOUND)

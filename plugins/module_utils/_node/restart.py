@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+from .._backup.under_way import STAGED, read_state
 from .._core.errors import OpsError
 from .._erlang.node import Unreachable
 from .._erlang.terms import Atom, format_term
@@ -51,6 +52,8 @@ def node_restart(module, runner):
     restart = Restart(observer, options)
     before = observer.observe()
     reasons, steps = plan(before, options["reasons"])
+    if steps:
+        refuse_half_restored(options["data_dir"], observer.node.name)
     if module.check_mode or not steps:
         return _result(before, reasons, steps)
     with node_lock(options["node"], "restart"):
@@ -68,6 +71,21 @@ def node_restart(module, runner):
 
 def _result(before, reasons, steps):
     return {"changed": bool(steps), "reasons": reasons, "steps": steps, "diff": _diff(before, reasons, steps)}
+
+
+def refuse_half_restored(data_dir, name):
+    """Refuse to start a node while a restore is under way: on the other nodes it may not be where it is here.
+
+    :param data_dir: of the node, ``None`` to look at nothing.
+    """
+    state = read_state(data_dir) if data_dir else None
+    if state and state["phase"] != STAGED:
+        raise OpsError(
+            f"a restore of {', '.join(state['together'] or [name])} has not ended, and is {state['phase']} on {name}, "
+            "which must not start before all of them can: run the playbook restore on all of these nodes, which ends it",
+            kind="restore",
+            phase=state["phase"],
+        )
 
 
 class Restart:

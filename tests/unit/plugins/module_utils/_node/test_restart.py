@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.under_way import work_directory
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.view import RUNNING, Store, Table
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots, SlotState
 from ansible_collections.erlmcp.ops.plugins.module_utils._erlang.node import Unreachable
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import Observer
-from ansible_collections.erlmcp.ops.plugins.module_utils._node.restart import Restart, plan
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.restart import Restart, plan, refuse_half_restored
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import RECORD
 
 
@@ -310,3 +312,19 @@ def test_a_node_that_may_go_is_restarted(observer, store):
     observer.store = store
     observer.restart()
     assert observer.unit.done == ["reload", "stop", "start 1"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "refused"), [(None, False), ("staged", False), ("exchanged", True), ("proven", True), ("withdrawn", True)]
+)
+def test_a_node_is_not_started_in_the_middle_of_a_restore(tmp_path, phase, refused):
+    data_dir = str(tmp_path / "data")
+    if phase:
+        work = Path(work_directory(data_dir))
+        work.mkdir()
+        (work / "state.json").write_text(json.dumps({"phase": phase, "archive": "x", "together": ["a@h", "b@h"]}))
+    if not refused:
+        refuse_half_restored(data_dir, "a@h")
+        return
+    with pytest.raises(OpsError, match=f"restore of a@h, b@h has not ended, and is {phase} on a@h.*playbook restore"):
+        refuse_half_restored(data_dir, "a@h")
