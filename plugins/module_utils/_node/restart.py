@@ -82,7 +82,7 @@ def refuse_half_restored(data_dir, name):
     if state and state["phase"] != STAGED:
         raise OpsError(
             f"a restore of {', '.join(state['together'] or [name])} has not ended, and is {state['phase']} on {name}, "
-            "which must not start before all of them can: run the playbook restore on all of these nodes, which ends it",
+            "which must not start before all of them can: run the playbook restore on these nodes, which ends it",
             kind="restore",
             phase=state["phase"],
         )
