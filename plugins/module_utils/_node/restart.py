@@ -21,6 +21,10 @@ from .ready import connect_missing
 from .settling import Settling
 
 
+# The reference release looks for its peers each second.
+_MEETING_SECONDS = 5
+
+
 def plan(state, forced_reasons=()):
     """Name the steps that bring the node to what is on disk.
 
@@ -107,9 +111,8 @@ class Restart:
             note_proven(self.observer.releases)
         self.observer.unit.reload_definitions()
         if before["running"]:
+            before = self._gate(before)
             if before["health"]["healthy"]:
-                self._check_members(before)
-                self._check_copies(before)
                 self._drain_and_stop()
             else:
                 self._stop()
@@ -170,16 +173,42 @@ class Restart:
             **failure.details,
         )
 
-    def _check_members(self, before):
+    def _gate(self, before):
+        """Refuse to take down a node that serves while others are not well; return what is true of it after that.
+
+        A node that crashes again and again serves at one moment and not at the next. Then nothing is taken away.
+        """
+        if not (self.options["gate"] and before["health"]["healthy"]):
+            return before
+        others = [name for name in self.options["members"] if name != self.observer.node.name]
+        try:
+            if members_missing(before, others):
+                before = self._meet(others)
+            if before["health"]["healthy"]:
+                self._check_members(before, others)
+                self._check_copies(before)
+        except Unreachable:
+            before = self.observer.observe()
+            if before["health"]["healthy"]:
+                raise
+        return before
+
+    def _meet(self, others):
+        """Give a node that has just started the time to find the others, and connect it to those it does not look for."""
+
+        def decided(state):
+            return not state["health"]["healthy"] or not members_missing(state, others)
+
+        before = self.observer.observe_until(decided, _MEETING_SECONDS)
+        if connect_missing(self.observer, before, others, self.options["ports"], check_mode=False):
+            before = self.observer.observe()
+        return before
+
+    def _check_members(self, before, others):
         """Refuse to take down a second node.
 
         The node's own view is not enough: a member counts when it answers and runs the application.
         """
-        if not self.options["gate"]:
-            return
-        others = [name for name in self.options["members"] if name != self.observer.node.name]
-        if connect_missing(self.observer, before, others, self.options["ports"], check_mode=False):
-            before = self.observer.observe()
         problems = [f"{name} is not connected" for name in members_missing(before, others)]
         connected = [name for name in others if name in before["members"]]
         if connected:
@@ -214,7 +243,7 @@ class Restart:
     def _check_copies(self, before):
         """Refuse to take down the only running copy of a table that the nodes share."""
         store = self.observer.store
-        if not self.options["gate"] or store is None or len(store.members) < 2:
+        if store is None or len(store.members) < 2:
             return
         name = self.observer.node.name
         last = sorted(

@@ -122,6 +122,8 @@ class FakeObserver:
             slots.activate()
         self.running_release = "1"
         self.uptime = 1
+        # What is another way when it is looked at again.
+        self.later = {}
 
     def observe(self):
         release, config = self.releases.state(), self.configs.state()
@@ -139,6 +141,9 @@ class FakeObserver:
             "store": self.store.summary(),
             "distribution_error": None,
         }
+
+    def observe_until(self, _good, _timeout):
+        return {**self.observe(), **self.later}
 
     def restart(self, **options):
         options = {
@@ -311,6 +316,20 @@ def test_the_last_running_copy_of_a_table_is_not_taken_down(observer):
 def test_a_node_that_may_go_is_restarted(observer, store):
     observer.store = store
     observer.restart()
+    assert observer.unit.done == ["reload", "stop", "start 1"]
+
+
+def test_a_node_that_has_just_started_may_find_the_others_first(observer):
+    with pytest.raises(OpsError, match="a@h is left running, .* b@h is not connected"):
+        observer.restart(members=["a@h", "b@h"], ports=[])
+    observer.later = {"members": ["a@h", "b@h"]}
+    observer.restart(members=["a@h", "b@h"], ports=[])
+    assert observer.unit.done[-2:] == ["stop", "start 1"]
+
+
+def test_a_node_that_crashes_before_it_is_judged_is_not_kept_up(observer):
+    observer.later = {"health": {"healthy": False, "detail": "it has crashed"}}
+    observer.restart(members=["a@h", "b@h"], ports=[])
     assert observer.unit.done == ["reload", "stop", "start 1"]
 
 
