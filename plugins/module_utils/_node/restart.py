@@ -20,7 +20,6 @@ from .observe import Observer, members_missing, unhealthy_message
 from .ready import connect_missing
 from .settling import Settling
 
-
 # The reference release looks for its peers each second.
 _MEETING_SECONDS = 5
 
@@ -194,7 +193,7 @@ class Restart:
         return before
 
     def _meet(self, others):
-        """Give a node that has just started the time to find the others, and connect it to those it does not look for."""
+        """Give a node that has just started the time to find the others; connect it to whom it does not look for."""
 
         def decided(state):
             return not state["health"]["healthy"] or not members_missing(state, others)
