@@ -12,8 +12,10 @@ from dataclasses import replace
 
 from .._core.errors import OpsError
 from .._core.sets import group_id
+from .._core.slots import Slots
 from .admission import admit, check_admitted
-from .diff import diffs, secret_forms
+from .brought import OwnFiles, brought, contents, lacking, merged, not_taken, own_files, staying_out, told
+from .diff import diffs, lines_diff, mask, secret_forms
 from .erts import release_waits
 from .live import check_same_protocol, check_whole
 from .plan import plan
@@ -22,7 +24,15 @@ from .validate import validate
 
 
 def config(module, runner):
-    """Stage the wanted set, unless it is what the next restart runs anyway; return the module's result."""
+    """The module ``config`` with ``state=present``."""
+    result, warnings = lay_down(module, runner)
+    for warning in warnings:
+        module.warn(warning)
+    return result
+
+
+def lay_down(module, runner):
+    """Stage the wanted set, unless it is what the next restart runs anyway; return the module's result and warnings."""
     params = module.params
     node = params["node"]
     forms = secret_forms(params["secrets"])
@@ -35,6 +45,9 @@ def config(module, runner):
     }
     _check_own(params["own_addresses"])
     check_admitted(node["config_dir"], params["readmit"])
+    own = _waiting_files(params, node)
+    if params["base"] == "release" and own:
+        wanted = _merged(wanted, own)
     store = Store(node["config_dir"], group_id(params["group"], may_lack=module.check_mode))
     observed = store.observe()
     current = observed.sets.get(observed.slots.current)
@@ -45,6 +58,11 @@ def config(module, runner):
     validated = (todo.stage or todo.replace or release_waits(node)) and validate(
         wanted, node, runner, forms, may_lack_host=module.check_mode
     )
+    changed = todo.stage or todo.replace or release_waits(node) or params["release_files"]
+    unused, said = _unused(own, wanted, params["base"]) if changed else ([], [])
+    before = _unused_before(node, todo.before, params["base"]) if unused or said else []
+    if unused == before:
+        said = []
     now = datetime.datetime.now(datetime.timezone.utc)
     slots = observed.slots
     if todo.adopt:
@@ -58,7 +76,7 @@ def config(module, runner):
     if not module.check_mode:
         _apply(store, todo, wanted, slots, params["keep"], now)
         admit(node["config_dir"])
-    return {
+    result = {
         "changed": bool(todo.steps),
         "steps": todo.steps,
         "set": slots.wanted,
@@ -67,8 +85,47 @@ def config(module, runner):
         "next": slots.next,
         "previous": slots.previous,
         "validated": validated,
-        "diff": diffs(todo.before, wanted, forms, node["config_dir"], hand_made=todo.adopt),
+        "diff": [
+            *diffs(todo.before, wanted, forms, node["config_dir"], hand_made=todo.adopt),
+            *lines_diff(before, unused, "what the release brings and this node does not get", forms),
+        ],
     }
+    return result, [mask(warning, forms) for warning in said]
+
+
+def _waiting_files(params, node):
+    """Return the :class:`OwnFiles` of the release that the next restart runs, ``None`` where it is not known."""
+    predicted = params["release_files"]
+    if predicted:
+        return OwnFiles(predicted["version"], predicted["files"])
+    return _own_files(node, Slots(node["install_dir"], "releases").state().wanted)
+
+
+def _own_files(node, version):
+    return version and own_files(Slots(node["install_dir"], "releases").path(version))
+
+
+def _merged(wanted, own):
+    ours = contents(wanted)
+    return merged(wanted, own, ours, lacking(brought(own, wanted["env.sh"].decode("utf-8")), ours))
+
+
+def _unused(own, files, base):
+    """Return what of a release's own files does not take effect, a line each, and what is to be said of it."""
+    if own is None:
+        return [], []
+    try:
+        theirs, ours = brought(own, (files["env.sh"] or b"").decode("utf-8", "replace")), contents(files)
+    except OpsError as error:
+        return [str(error)], [str(error)]
+    lines = staying_out(theirs, ours) if base == "release" else not_taken(theirs, ours)
+    return [f"{file}: {what}" for file, what in lines], told(own.version, lines, base == "release")
+
+
+def _unused_before(node, files, base):
+    own = _own_files(node, Slots(node["install_dir"], "releases").state().current)
+    known = files["sys.config"] is not None and files["vm.args"] is not None
+    return _unused(own, files, base)[0] if known else []
 
 
 def _check_own(addresses):
