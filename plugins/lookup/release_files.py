@@ -37,21 +37,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: The version of each release, and its files, name to text.
+  description: The version of each release, and its files, name to content in base64.
   type: list
   elements: dict
 """
 
+import base64
 import re
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.erlmcp.ops.plugins.module_utils._config.brought import FILES, decoded
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.brought import FILES
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.actions import read_archive
 
 _LONGEST = 1024**2
-_COOKIE = re.compile(r"(-setcookie\s+)[^\s#]+")
+_COOKIE = re.compile(rb"(-setcookie\s+)[^\s#]+")
 
 
 class LookupModule(LookupBase):
@@ -66,15 +67,16 @@ class LookupModule(LookupBase):
         except OpsError as error:
             raise AnsibleLookupError(str(error)) from error
         names = {f"releases/{release.version}/{name}": name for name in FILES}
-        found = {names[name]: text for name, text in sink.texts.items() if name in names}
-        return {"version": release.version, "files": found}
+        found = {names[name]: content for name, content in sink.contents.items() if name in names}
+        files = {name: base64.b64encode(content).decode("ascii") for name, content in found.items()}
+        return {"version": release.version, "files": files}
 
 
 class _Sink:
     """Takes from an archive what :func:`read_archive` finds in it."""
 
     def __init__(self):
-        self.texts = {}
+        self.contents = {}
 
     def directory(self, name):
         """Directories are of no matter."""
@@ -83,11 +85,11 @@ class _Sink:
         """Nor are links."""
 
     def hard_link(self, name, target):
-        self.texts[name] = self.texts.get(target, "")
+        self.contents[name] = self.contents.get(target, b"")
 
     def remove(self, name):
-        self.texts.pop(name, None)
+        self.contents.pop(name, None)
 
     def file(self, name, source, executable):
         if name.startswith("releases/") and name.rpartition("/")[2] in FILES:
-            self.texts[name] = _COOKIE.sub(r"\1hidden", decoded(source.read(_LONGEST)))
+            self.contents[name] = _COOKIE.sub(rb"\1hidden", source.read(_LONGEST))

@@ -59,7 +59,7 @@ options:
         description: The version.
         type: str
       files:
-        description: File name to text.
+        description: File name to content in base64.
         type: dict
   state:
     description:

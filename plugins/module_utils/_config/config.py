@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import socket
 from dataclasses import replace
@@ -14,7 +15,7 @@ from .._core.errors import OpsError
 from .._core.sets import group_id
 from .._core.slots import Slots
 from .admission import admit, check_admitted
-from .brought import OwnFiles, brought, contents, lacking, merged, not_taken, own_files, staying_out, told
+from .brought import OwnFiles, brought, contents, decoded, lacking, merged, not_taken, own_files, staying_out, told
 from .diff import diffs, lines_diff, mask, secret_forms
 from .erts import release_waits
 from .live import check_same_protocol, check_whole
@@ -97,7 +98,8 @@ def _waiting_files(params, node):
     """Return the :class:`OwnFiles` of the release that the next restart runs, ``None`` where it is not known."""
     predicted = params["release_files"]
     if predicted:
-        return OwnFiles(predicted["version"], predicted["files"])
+        files = {name: decoded(base64.b64decode(content)) for name, content in predicted["files"].items()}
+        return OwnFiles(predicted["version"], files)
     return _own_files(node, Slots(node["install_dir"], "releases").state().wanted)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import grp
 import os
 import pwd
@@ -476,7 +477,8 @@ def test_in_check_mode_a_release_that_is_yet_to_be_laid_down_is_told_and_merged(
     real = host.config(base="release")
     shutil.rmtree(host.etc)
     (host.root / "opt" / "next").unlink()
-    files = {"version": "1.0.0", "files": {"vm.args": OWN_FLAGS, "sys.config": OWN_SETTINGS}}
+    texts = {"vm.args": OWN_FLAGS, "sys.config": OWN_SETTINGS}
+    files = {"version": "1.0.0", "files": {name: base64.b64encode(text.encode()) for name, text in texts.items()}}
     predicted = host.config(base="release", release_files=files, check=True)
     assert (predicted["diff"], predicted["warnings"]) == (real["diff"], real["warnings"])
     assert "brings" in host.config(release_files=files, check=True)["warnings"][0]
