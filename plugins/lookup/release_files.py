@@ -47,11 +47,9 @@ import re
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.erlmcp.ops.plugins.module_utils._config.brought import FILES
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
-from ansible_collections.erlmcp.ops.plugins.module_utils._release.actions import read_archive
+from ansible_collections.erlmcp.ops.plugins.plugin_utils.archives import own_contents
 
-_LONGEST = 1024**2
 _COOKIE = re.compile(rb"(-setcookie\s+)[^\s#]+")
 
 
@@ -61,35 +59,9 @@ class LookupModule(LookupBase):
         return [self._files(self.find_file_in_search_path(variables, "files", term), term) for term in terms]
 
     def _files(self, path, term):
-        sink = _Sink()
         try:
-            release = read_archive(path or term, self.get_option("sha256"), self.get_option("release_name"), sink)
+            version, found = own_contents(path or term, self.get_option("sha256"), self.get_option("release_name"))
         except OpsError as error:
             raise AnsibleLookupError(str(error)) from error
-        names = {f"releases/{release.version}/{name}": name for name in FILES}
-        found = {names[name]: content for name, content in sink.contents.items() if name in names}
-        files = {name: base64.b64encode(content).decode("ascii") for name, content in found.items()}
-        return {"version": release.version, "files": files}
-
-
-class _Sink:
-    """Takes from an archive what :func:`read_archive` finds in it."""
-
-    def __init__(self):
-        self.contents = {}
-
-    def directory(self, name):
-        """Directories are of no matter."""
-
-    def link(self, name, target):
-        """Nor are links."""
-
-    def hard_link(self, name, target):
-        self.contents[name] = self.contents.get(target, b"")
-
-    def remove(self, name):
-        self.contents.pop(name, None)
-
-    def file(self, name, source, executable):
-        if name.startswith("releases/") and name.rpartition("/")[2] in FILES:
-            self.contents[name] = _COOKIE.sub(rb"\1hidden", source.read(_LONGEST))
+        files = {name: base64.b64encode(_COOKIE.sub(rb"\1hidden", found[name])).decode("ascii") for name in found}
+        return {"version": version, "files": files}

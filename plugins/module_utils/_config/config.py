@@ -39,16 +39,12 @@ def lay_down(module, runner):
     forms = secret_forms(params["secrets"])
     # Ansible masks the secrets as they are; in the files they may be escaped.
     module.no_log_values.update(forms)
-    wanted = {
-        "sys.config": params["sys_config"].encode("utf-8"),
-        "vm.args": params["vm_args"].encode("utf-8"),
-        "env.sh": params["env_sh"].encode("utf-8"),
-    }
+    wanted = wanted_files(params)
     _check_own(params["own_addresses"])
     check_admitted(node["config_dir"], params["readmit"])
     own = _waiting_files(params, node)
     if params["base"] == "release" and own:
-        wanted = _merged(wanted, own)
+        wanted = with_release(wanted, own)
     store = Store(node["config_dir"], group_id(params["group"], may_lack=module.check_mode))
     observed = store.observe()
     current = observed.sets.get(observed.slots.current)
@@ -107,7 +103,8 @@ def _own_files(node, version):
     return version and own_files(Slots(node["install_dir"], "releases").path(version))
 
 
-def _merged(wanted, own):
+def with_release(wanted, own):
+    """Return a config set, name to bytes, merged over the :class:`OwnFiles` of a release."""
     ours = contents(wanted)
     return merged(wanted, own, ours, lacking(brought(own, wanted["env.sh"].decode("utf-8")), ours))
 
@@ -128,6 +125,15 @@ def _unused_before(node, files, base):
     own = _own_files(node, Slots(node["install_dir"], "releases").state().current)
     known = files["sys.config"] is not None and files["vm.args"] is not None
     return _unused(own, files, base)[0] if known else []
+
+
+def wanted_files(params):
+    """Return name to bytes of the files that the module is given."""
+    return {
+        "sys.config": params["sys_config"].encode("utf-8"),
+        "vm.args": params["vm_args"].encode("utf-8"),
+        "env.sh": params["env_sh"].encode("utf-8"),
+    }
 
 
 def _check_own(addresses):
