@@ -41,6 +41,26 @@ options:
   env_sh:
     description: Text of C(env.sh), for example from P(erlmcp.ops.to_env_sh#filter).
     type: str
+  base:
+    description:
+      - With V(release), flags and settings of the release's own C(vm.args) and C(sys.config) that O(vm_args) and
+        O(sys_config) do not have become part of the set. C(${VARIABLES}) are replaced from O(env_sh). What decides who
+        the node is, with whom it talks and how it is started is left out, and so are C(-heart), C(+sbt) and C(+stbt).
+      - With V(none) they take no effect. A warning and the diff say what is in them, when that has changed.
+    type: str
+    choices: [none, release]
+    default: none
+  release_files:
+    description: In check mode, the files of a release that would have been laid down before, from
+      P(erlmcp.ops.release_files#lookup). Else they are read on the host.
+    type: dict
+    suboptions:
+      version:
+        description: The version.
+        type: str
+      files:
+        description: File name to content in base64.
+        type: dict
   state:
     description:
       - With V(present), the set of O(sys_config), O(vm_args) and O(env_sh), which are required, runs from the next
@@ -139,7 +159,8 @@ validated:
   type: bool
   returned: success
 diff:
-  description: One element for each file that differs from what the next restart would have run, with secrets masked.
+  description: One element for each file that differs from what the next restart would have run, with secrets masked,
+    and one for what the release brings in its own files and the node does not get, when that differs.
   type: list
   elements: dict
   returned: success

@@ -25,6 +25,9 @@ build() {
     copy="$work/$4"
     mkdir "$copy"
     cp -R "$source/rebar.config" "$source/config" "$source/src" "$copy"
+    if [ -d "$source/config_$2" ]; then
+        cp "$source/config_$2"/* "$copy/config"
+    fi
     sed -i -e "s/\"1\.0\.0\"/\"$1\"/" \
            -e "s/{variant, full}/{variant, $2}/" \
            -e "s/{include_erts, true}/{include_erts, $3}/" \

@@ -57,6 +57,14 @@ def diffs(before, after, forms, directory, hand_made=False):
     return found
 
 
+def lines_diff(before, after, header, forms):
+    """Return Ansible's ``diff`` of two lists of lines, as a list of at most one element."""
+    if before == after:
+        return []
+    texts = ("".join(f"{mask(line, forms)}\n" for line in lines) for lines in (before, after))
+    return [{**dict(zip(("before", "after"), texts)), "before_header": header, "after_header": header}]
+
+
 def _mask_old(old, new, forms):
     for line in dict.fromkeys(new.splitlines()):
         masked = mask(line, forms)

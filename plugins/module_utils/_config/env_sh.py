@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from .._core.errors import OpsError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_EXPORT = re.compile(r"""^export ([A-Za-z_][A-Za-z0-9_]*)=((?:'[^']*'|"'")*)$""", re.MULTILINE)
 _COOKIES = ("ERLMCP_COOKIE", "RELX_COOKIE", "ERLANG_COOKIE")
 
 
@@ -24,6 +26,11 @@ def to_env_sh(variables, header=None):
     lines = [f"# {line}".rstrip() for line in (header or "").splitlines()]
     lines += [f"export {name}={_quoted(name, value)}" for name, value in variables.items() if value is not None]
     return "".join(f"{line}\n" for line in lines)
+
+
+def environment(text):
+    """Return name to value of the variables that :func:`to_env_sh` has written; of others only a shell knows."""
+    return {name: "".join(shlex.split(value)) for name, value in _EXPORT.findall(text)}
 
 
 def _quoted(name, value):

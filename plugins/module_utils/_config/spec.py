@@ -13,6 +13,12 @@ CONFIG_SPEC = {
     "sys_config": {"type": "str"},
     "vm_args": {"type": "str"},
     "env_sh": {"type": "str"},
+    "base": {"type": "str", "choices": ["none", "release"], "default": "none"},
+    "release_files": {
+        "type": "dict",
+        # They may hold secrets that the inventory does not know.
+        "options": {"version": {"type": "str"}, "files": {"type": "dict", "no_log": True}},
+    },
     "state": {"type": "str", "choices": ["present", "reverted"], "default": "present"},
     "group": {"type": "str", "default": "erlmcp"},
     "keep": {"type": "int", "default": 5},

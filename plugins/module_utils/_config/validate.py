@@ -18,8 +18,9 @@ from .._core.errors import OpsError
 from .._core.sets import write_files
 from .._erlang.release import find_release
 from .diff import mask
+from .env_sh import environment
 from .erts import Judge
-from .vm_args import problems
+from .vm_args import environment_problems, problems
 
 _SHELL_ERROR = re.compile(r"^[^:]*: (?:line )?(\d+): (.*)$", re.MULTILINE)
 
@@ -34,13 +35,18 @@ def validate(files, node, runner, forms, may_lack_host=False):
     :raises OpsError: naming file and line of each problem, or the role that has to run first.
     """
     vm_args = files["vm.args"].decode("utf-8")
-    _refuse([*problems(vm_args, node), *_shell_problems(files["env.sh"].decode("utf-8"), runner)], forms)
+    env_sh = files["env.sh"].decode("utf-8")
+    _refuse(
+        [*problems(vm_args, node), *environment_problems(environment(env_sh)), *_shell_problems(env_sh, runner)], forms
+    )
     missing, release, account = _prerequisites(node)
     if missing and may_lack_host:
         return False
     if missing:
         raise OpsError(f"the configuration cannot be checked: {missing}", kind="config")
-    _refuse(_judge(files, vm_args, node, Judge(node, release, runner), account), forms)
+    found = _judge(files, vm_args, node, Judge(node, release, runner), account)
+    # Another release may accept it: who asks before that is laid down has to know.
+    _refuse(found, forms, by_release=True)
     return True
 
 
@@ -75,7 +81,7 @@ def _shell_problems(text, runner):
     return [f"env.sh line {match[1]}: {match[2]}" if match else f"env.sh: {done.err.strip()}"]
 
 
-def _refuse(found, forms):
+def _refuse(found, forms, **details):
     if found:
         masked = [mask(problem, forms) for problem in found]
-        raise OpsError(f"the configuration is refused: {'; '.join(masked)}", kind="config", problems=masked)
+        raise OpsError(f"the configuration is refused: {'; '.join(masked)}", kind="config", problems=masked, **details)

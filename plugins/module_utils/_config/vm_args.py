@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from .._core.errors import OpsError
 from .sys_config import format_checked, to_term
 
+HEART = "systemd restarts the node, and heart would start a second one beside it, out of systemd's sight"
 REFUSED = {
     "-setcookie": "every user of the host could read the cookie in the process list; erlmcp_cookie goes into "
     "the account's cookie file",
-    "-heart": "heart and systemd would both restart the node; systemd does it",
+    "-heart": f"{HEART}. Leave it out of erlmcp_node_vm_args and erlmcp_node_environment; how systemd restarts "
+    "the node is set in erlmcp_node_unit_settings",
     "-detached": "systemd needs the node in the foreground",
     "-args_file": "a file that is not part of the config set would take effect unchecked",
     "-extra": "every flag after it would be ignored",
@@ -31,6 +33,8 @@ NAME_FLAGS = ("-name", "-sname")
 _FLAG = re.compile(r"[-+][A-Za-z][A-Za-z0-9_]*")
 _KEY = re.compile(r"[a-z][A-Za-z0-9_@]*")
 _BARE = re.compile(r"[A-Za-z0-9_@%+=:,./{}\[\]-]+")
+# Erlang reads flags in these too.
+_FLAGS_IN_ENVIRONMENT = re.compile(r"ERL_(?:[AZ]?|OTP\d+_)FLAGS")
 _NAME = re.compile(r"[A-Za-z0-9_-]+(@[A-Za-z0-9_.:-]+)?")
 
 
@@ -76,17 +80,17 @@ def _lines(flag, value):
     text = _scalar(flag, value)
     if flag in NAME_FLAGS and not _NAME.fullmatch(text):
         raise OpsError(f"{flag}: {text!r} is no node name", kind="config")
-    return [f"{flag} {_quote(flag, text)}"]
+    return [f"{flag} {quote(flag, text)}"]
 
 
 def _pair(flag, key, value):
     if flag.startswith("+"):
         raise OpsError(f"{flag}: a flag of the emulator takes no dictionary", kind="config")
     if flag == "-env":
-        return f"{_quote(flag, str(key))} {_quote(flag, _scalar(flag, value))}"
+        return f"{quote(flag, str(key))} {quote(flag, _scalar(flag, value))}"
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise OpsError(f"{flag}: {key!r} is no parameter of an application", kind="config")
-    return f"{key} {_quote(flag, format_checked(to_term(value, f'{flag} {key}')))}"
+    return f"{key} {quote(flag, format_checked(to_term(value, f'{flag} {key}')))}"
 
 
 def _scalar(flag, value):
@@ -97,7 +101,8 @@ def _scalar(flag, value):
     raise OpsError(f"{flag}: a value of type {type(value).__name__} cannot stand in vm.args", kind="config")
 
 
-def _quote(flag, text):
+def quote(flag, text):
+    """Return the text of a value as it stands in ``vm.args``."""
     if any(not char.isprintable() for char in text):
         raise OpsError(f"{flag}: a line break or control character cannot stand in vm.args", kind="config")
     # Bare where possible: the start script passes -kernel inet_dist_use_interface on as it is written.
@@ -153,6 +158,20 @@ def arguments(found):
         else:
             groups[-1].append(token)
     return groups
+
+
+def environment_problems(variables):
+    """Return what is wrong with flags that an environment gives: they take effect as those in ``vm.args`` do.
+
+    :param variables: name to value.
+    """
+    return [
+        f"env.sh: {flag} in {name} of erlmcp_node_environment: {REFUSED[flag]}"
+        for name, value in variables.items()
+        if _FLAGS_IN_ENVIRONMENT.fullmatch(name)
+        for flag in value.split()
+        if flag in REFUSED
+    ]
 
 
 def problems(text, node):

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 _WIDTH = 100
 
@@ -114,6 +115,44 @@ def parse_erl_call(output):
     return parse(text)
 
 
+@dataclass(frozen=True)
+class Section:
+    """The settings of one application in a ``sys.config``.
+
+    :param settings: key to the source text of its value, as it stands.
+    :param end: the position in the text where one more setting would be written.
+    """
+
+    name: Atom
+    settings: dict
+    end: int
+
+
+@dataclass(frozen=True)
+class Sections:
+    """A ``sys.config`` as source text: nothing in a value is lost, whatever has no Python counterpart.
+
+    :param includes: names of other files that it includes.
+    :param end: the position in the text where one more section would be written.
+    """
+
+    found: list
+    includes: list
+    end: int
+
+
+def parse_sections(text):
+    """Return the :class:`Sections` of the text of a ``sys.config``.
+
+    :raises TermError: with line and column of what is wrong.
+    """
+    reader = _Reader(text)
+    try:
+        return reader.sections()
+    except RecursionError as error:
+        raise TermError("a value is nested too deeply") from error
+
+
 class _Reader:
     def __init__(self, text):
         self.text = text
@@ -150,6 +189,54 @@ class _Reader:
         if kind == "based":
             return self._based(start, token)
         return Opaque(token)
+
+    def sections(self):
+        found, includes = [], []
+        self._expect("[")
+        for _number in self._each("]"):
+            if self.kind == "string":
+                includes.append(self._string())
+            else:
+                found.append(self._section())
+        end = self.previous_end
+        self._expect("]")
+        self.accept(".")
+        self.end()
+        return Sections(found, includes, end)
+
+    def _section(self):
+        settings = {}
+        name = self._key()
+        self._expect("[")
+        for _number in self._each("]"):
+            key = self._key()
+            start = self.start
+            self.term()
+            settings[key] = self._source(start)
+            self._expect("}")
+        end = self.previous_end
+        self._expect("]")
+        self._expect("}")
+        return Section(name, settings, end)
+
+    def _key(self):
+        """Read the first half of a pair, up to the comma, and return its atom as text."""
+        self._expect("{")
+        if self.kind not in ("atom", "quoted"):
+            raise self._unexpected("an atom")
+        key = Atom(_unescape(self.token[1:-1]) if self.kind == "quoted" else self.token)
+        self._advance()
+        self._expect(",")
+        return key
+
+    def _each(self, closing):
+        """Yield before each item of a list, and stop before the sign that closes it."""
+        number = 0
+        while not (self.kind == "sign" and self.token == closing):
+            if number:
+                self._expect(",")
+            yield number
+            number += 1
 
     def accept(self, sign):
         if self.kind == "sign" and self.token == sign:

@@ -83,7 +83,7 @@ def _validated(module, spec, name, options):
 
 def _may_be_mended(question, error, differs):
     """A config that the Erlang of the old release refuses may be one for the new release."""
-    return question["module"] == "config" and "problems" in error.details and "erlmcp_release" in differs
+    return question["module"] == "config" and error.details.get("by_release") and "erlmcp_release" in differs
 
 
 def _followed(differs):

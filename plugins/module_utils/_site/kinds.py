@@ -40,10 +40,11 @@ def _release():
 
 
 def _config():
-    from .._config.config import config
+    from .._config.config import lay_down
     from .._config.spec import CONFIG_SPEC
 
-    return CONFIG_SPEC, config, lambda result, _params: result["steps"]
+    # What is to be told, the task tells that follows.
+    return CONFIG_SPEC, lambda module, runner: lay_down(module, runner)[0], lambda result, _params: result["steps"]
 
 
 def _fileset():

@@ -57,6 +57,8 @@ def test_a_question_asks_what_a_task_does(role, question):
         wanted = [{**task, **ONLY_HERE.get(name, {})} for task in done]
         for each in wanted:
             each.pop("asked", None)
+            # Known only after the release's task, in check mode.
+            each.pop("release_files", None)
     assert asked in wanted
 
 

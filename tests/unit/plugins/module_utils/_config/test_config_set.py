@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import grp
 import os
 import pwd
@@ -71,9 +72,13 @@ class Host:
             "left_out": [],
             "own_addresses": [],
             "secrets": [],
+            "base": "none",
+            "release_files": None,
             **params,
         }
-        return config(SimpleNamespace(params=params, check_mode=check, no_log_values=set()), self.runner)
+        warnings = []
+        module = SimpleNamespace(params=params, check_mode=check, no_log_values=set(), warn=warnings.append)
+        return {**config(module, self.runner), "warnings": warnings}
 
     def files(self):
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*"))
@@ -377,3 +382,150 @@ def test_a_node_that_left_its_cluster_is_refused_until_it_is_admitted_again(host
     host.config(readmit=True)
     assert not marker.exists()
     assert not host.config()["changed"]
+
+
+OWN_FLAGS = "-heart\n+t 5000000\n-setcookie hush\n"
+OWN_SETTINGS = '[{opentelemetry, [{rate, 1}, {password, "hidden"}]}].\n'
+
+
+def bring(host, version="1.0.0", flags=OWN_FLAGS, settings=OWN_SETTINGS):
+    directory = host.root / "opt" / "releases" / version / "releases" / version
+    if not directory.exists():
+        shutil.copytree(host.root / "opt" / "releases" / "1.0.0", directory.parents[1])
+        (directory.parent / "1.0.0").rename(directory)
+        (directory.parent / "start_erl.data").write_text(f"13.1.5 {version}")
+    (directory / "vm.args").write_text(flags)
+    (directory / "sys.config").write_text(settings)
+
+
+def restart(host):
+    """What node_restart does between stop and start."""
+    host.slots.activate()
+    Slots(str(host.root / "opt"), "releases").activate()
+
+
+def test_what_the_release_brings_is_told_once_and_is_in_the_diff(host):
+    bring(host)
+    predicted = host.config(check=True)
+    result = host.config()
+    assert predicted["warnings"] == result["warnings"]
+    one, two = result["warnings"]
+    assert "brings -heart, +t 5000000 in its vm.args and opentelemetry (2 keys) in its sys.config" in one
+    assert two.startswith("-heart ")
+    assert result["diff"] == predicted["diff"]
+    assert result["diff"][-1]["before"] == ""
+    assert result["diff"][-1]["after"] == (
+        "vm.args: -heart\nvm.args: +t 5000000\nsys.config: opentelemetry rate\nsys.config: opentelemetry password\n"
+    )
+    assert "hush" not in str(result) + str(predicted)
+    assert "hidden" not in str(result) + str(predicted)
+    restart(host)
+    again = host.config()
+    assert (again["changed"], again["warnings"], again["diff"]) == (False, [], [])
+    # What is left out is the same as before.
+    other = host.config("[{a, [{b, 1}]}].\n")
+    assert (other["changed"], other["warnings"], len(other["diff"])) == (True, [], 1)
+
+
+def test_another_release_with_other_defaults_is_told_and_with_the_same_is_not(host):
+    bring(host)
+    host.config()
+    restart(host)
+    releases = Slots(str(host.root / "opt"), "releases")
+    bring(host, "2.0.0")
+    releases.stage("2.0.0")
+    assert host.config()["warnings"] == []
+    bring(host, "2.0.0", flags="+Q 70000\n", settings="[].")
+    result = host.config()
+    assert "release 2.0.0 brings +Q 70000 in its vm.args, which" in result["warnings"][0]
+    assert result["diff"][-1]["after"] == "vm.args: +Q 70000\n"
+    releases.activate()
+    assert host.config()["warnings"] == []
+
+
+def test_what_the_release_brings_is_merged_below_and_a_second_run_changes_nothing(host):
+    bring(host)
+    own = "[{opentelemetry, [{rate, 2}]}].\n"
+    predicted = host.config(own, base="release", check=True)
+    result = host.config(own, base="release")
+    assert predicted["diff"] == result["diff"]
+    stored = host.etc / "sets" / result["set"]
+    assert (stored / "vm.args").read_text() == f"{VM_ARGS}# of the release's own vm.args\n+t 5000000\n"
+    assert "{rate, 2}," in (stored / "sys.config").read_text()
+    assert '{password, "hidden"}' in (stored / "sys.config").read_text()
+    (only,) = result["warnings"]
+    assert only.startswith("-heart of the vm.args of release 1.0.0 stays out")
+    restart(host)
+    again = host.config(own, base="release")
+    assert (again["changed"], again["warnings"], again["diff"]) == (False, [], [])
+    assert len(host.runner.starts) == 2
+    # A release that brings something else makes another set due.
+    bring(host, "2.0.0", flags="+t 6000000\n")
+    Slots(str(host.root / "opt"), "releases").stage("2.0.0")
+    assert host.config(own, base="release")["steps"] == ["stage"]
+
+
+def test_a_grown_list_of_nodes_restarts_nothing_where_the_release_is_the_base(host):
+    bring(host)
+    host.config("[{erlmcp, [{cluster_nodes, ['a@h']}]}].\n", base="release")
+    restart(host)
+    assert host.config("[{erlmcp, [{cluster_nodes, ['a@h', 'b@h']}]}].\n", base="release")["steps"] == ["replace"]
+
+
+def test_in_check_mode_a_release_that_is_yet_to_be_laid_down_is_told_and_merged(host):
+    bring(host)
+    real = host.config(base="release")
+    shutil.rmtree(host.etc)
+    (host.root / "opt" / "next").unlink()
+    texts = {"vm.args": OWN_FLAGS, "sys.config": OWN_SETTINGS}
+    files = {"version": "1.0.0", "files": {name: base64.b64encode(text.encode()) for name, text in texts.items()}}
+    predicted = host.config(base="release", release_files=files, check=True)
+    assert (predicted["diff"], predicted["warnings"]) == (real["diff"], real["warnings"])
+    assert "brings" in host.config(release_files=files, check=True)["warnings"][0]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_variable_of_the_release_without_a_value_is_refused_before_anything_changes(host, check):
+    bring(host, flags="+t ${ATOMS}\n")
+    before = host.files()
+    with pytest.raises(OpsError, match=r"vm.args of release 1.0.0 holds \$\{ATOMS\}.*erlmcp_node_environment"):
+        host.config(base="release", check=check)
+    assert host.files() == before
+    assert "+t 7000000" in host.config(base="release", env_sh="export ATOMS='7000000'\n")["diff"][1]["after"]
+
+
+def test_own_files_that_cannot_be_read_are_told_and_not_refused_where_they_take_no_effect(host):
+    bring(host, settings="[{a")
+    (only,) = host.config()["warnings"]
+    assert only.startswith("releases/1.0.0/sys.config of release 1.0.0 cannot be read")
+    restart(host)
+    assert host.config()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"vm_args": f"{VM_ARGS}-heart\n"},
+        {"env_sh": "export ERL_ZFLAGS='+P 5000 -heart'\n"},
+    ],
+    ids=["vm.args", "env.sh"],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_heart_is_refused_with_the_reason_before_anything_changes(host, files, check):
+    before = host.files()
+    with pytest.raises(
+        OpsError, match="-heart.*: systemd restarts the node, and heart .*second one.*unit_settings"
+    ) as caught:
+        host.config(check=check, **files)
+    assert host.files() == before
+    # No other release would accept it, so nobody waits for one.
+    assert "by_release" not in caught.value.details
+
+
+@needs_erl
+def test_erlang_accepts_what_was_merged_and_refuses_what_the_release_has_wrong(real_host):
+    bring(real_host)
+    assert real_host.config(base="release")["validated"]
+    bring(real_host, flags="+P 5\n-heart\n")
+    with pytest.raises(OpsError, match=r"vm.args line 4: the emulator refuses \+P 5"):
+        real_host.config(base="release", vm_args="-name erlmcp@h.example\n+Q 4000\n")

@@ -111,7 +111,7 @@ def test_arguments_know_their_lines():
         ({"P": 5}, "'P' is no flag of vm.args"),
         ({"-a b": 5}, "'-a b' is no flag of vm.args"),
         ({"-setcookie": "x"}, "-setcookie: every user of the host could read the cookie"),
-        ({"-heart": None}, "-heart: heart and systemd"),
+        ({"-heart": None}, "-heart: systemd restarts the node, and heart would start a second one"),
         ({"-detached": None}, "-detached: systemd needs"),
         ({"-name": "a@b.c", "-sname": "a"}, "-name and -sname exclude each other"),
         ({"-name": "a$(id)@b.c"}, "-name: 'a$(id)@b.c' is no node name"),

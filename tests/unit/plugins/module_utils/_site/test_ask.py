@@ -122,7 +122,7 @@ def answers(monkeypatch, **results):
     monkeypatch.setattr(asking, "kind", load)
 
 
-REFUSED = OpsError("sys.config line 3: no", kind="config", problems=["line 3"])
+REFUSED = OpsError("sys.config line 3: no", kind="config", problems=["line 3"], by_release=True)
 SAME = {"changed": False, "version": "2"}
 OTHER = {"needs_archive": True}
 BOTH = [question("erlmcp_release", "release"), question("erlmcp_node", "config")]
