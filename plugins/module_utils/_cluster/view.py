@@ -106,6 +106,10 @@ class Store:
         """Return the members whose schema is in RAM only, as this node sees it."""
         return sorted(set(self.members) - set(self.on_disk)) if self.state == RUNNING else []
 
+    def forgetful(self):
+        """Return those of them that forget the others at a restart, unless the release means them to."""
+        return self.in_ram() if len(self.members) > 1 and self.can_keep else []
+
     def taken_for_down(self):
         """Return the members that do not run, as this node sees it."""
         return sorted(set(self.members) - set(self.running)) if self.state == RUNNING else []
@@ -121,7 +125,7 @@ class Store:
             "state": self.state,
             "members": list(self.members),
             "running": list(self.running),
-            "in_ram": self.in_ram() if len(self.members) > 1 and self.can_keep else [],
+            "in_ram": self.forgetful(),
             "rows": {name: table.rows if table.loaded else None for name, table in self.tables.items()},
         }
 
