@@ -307,8 +307,9 @@ class Membership:
                     kind="membership",
                 ) from error
             raise OpsError(
-                f"{self.node.name} has not joined within {seconds} s, and may still be at it ({error}). Look with "
-                "cluster_info, and run again",
+                f"{self.node.name} has not joined within {seconds} s, and may still be at it ({error}). See "
+                "whether it serves (check_health), and run again; large tables need more "
+                "erlmcp_cluster_join_timeout_seconds",
                 kind="membership",
             ) from error
         if answer != "joined":
@@ -335,7 +336,10 @@ class Membership:
             timeout=self.options["join_timeout_seconds"],
         )
         if answer != "ok":
-            raise OpsError(f"{self.node.name} could not {what}: {at_most_a_line(answer[1])}", kind="membership")
+            raise OpsError(
+                f"{self.node.name} could not {what}: {at_most_a_line(answer[1])}. Mend that, and run again",
+                kind="membership",
+            )
 
     def _prove(self, members, copies, on_disk=()):
         """Wait until every member says that the members are these, and that these nodes have these copies.
@@ -350,7 +354,9 @@ class Membership:
                 return
             if time.monotonic() >= deadline:
                 raise OpsError(
-                    f"membership is not proven after {_PROOF_SECONDS} s: {'; '.join(problems)}", kind="membership"
+                    f"membership is not proven after {_PROOF_SECONDS} s: {'; '.join(problems)}. Repair that, and run "
+                    "again",
+                    kind="membership",
                 )
             time.sleep(0.2)
 

@@ -190,7 +190,10 @@ def plan_leave(leaver, leaving, views, copies=0):
     if store.state == ABSENT:
         return Leave(leaver, ())
     if store.state == STOPPED:
-        raise _refusal(f"Mnesia of {leaver} does not run, so it cannot hand over what it has: start it first")
+        raise _refusal(
+            f"Mnesia of {leaver} does not run, so it cannot hand over what it has: restart it, or let the "
+            "others forget it (leave_cluster with -e erlmcp_cluster_leaving_dead=true)"
+        )
     survivors = tuple(name for name in store.members if name not in leaving)
     if not survivors:
         raise _refusal(
@@ -227,19 +230,25 @@ def plan_forget(names, views, expected, still_run=False):
     stopped = [node for node, view in views.items() if view.store.state == STOPPED and node not in names]
     views = {node: view for node, view in _running(views).items() if node not in names}
     if stopped and not views:
-        raise _refusal(f"Mnesia of {', '.join(stopped)} does not run, and nobody else can forget: start it first")
+        raise _refusal(
+            f"Mnesia of {', '.join(stopped)} does not run, and nobody else can forget: restart it, and run again"
+        )
     members = sorted({node for view in views.values() for node in view.store.members})
     unknown = [name for name in names if name not in members and name not in expected]
     if unknown:
         raise _refusal(
-            f"{', '.join(unknown)} is unknown: neither the inventory nor the members ({', '.join(members)}) have it"
+            f"{', '.join(unknown)} is unknown: neither the inventory nor the members ({', '.join(members)}) have it. "
+            "Name one of them in erlmcp_cluster_leaving"
         )
     known = [name for name in names if name in members]
     if not known:
         return (), ()
     running = [name for name in known if any(name in view.store.running for view in views.values())]
     if running and not still_run:
-        raise _refusal(f"{', '.join(running)} still runs: let it leave (leave_cluster), or stop it first")
+        raise _refusal(
+            f"{', '.join(running)} still runs: let it leave (leave_cluster without erlmcp_cluster_leaving_dead), or "
+            "stop it on its host (systemctl stop)"
+        )
     store = next(view.store for view in views.values() if set(known) & set(view.store.members))
     # In check mode a node that runs still has not moved its copies to others.
     _check_last(known, {table: each for table, each in store.tables.items() if not set(each.copies) & set(running)})
@@ -274,8 +283,8 @@ def _check_own(own, expected):
     if strangers and len(own.store.members) > 1:
         raise _refusal(
             f"{own.node} shares its tables with {', '.join(strangers)}, which the inventory does not have. If they "
-            "are gone for good, let the others forget them (leave_cluster); if it is another cluster's, it must leave "
-            "that one first"
+            "are gone for good, let the others forget them (leave_cluster with -e erlmcp_cluster_leaving=NODE "
+            "-e erlmcp_cluster_leaving_dead=true); if it is another cluster's, it must leave that one first"
         )
 
 
@@ -289,7 +298,10 @@ def _peer(own, others, expected, seed, discard):
     if len(clusters) > 1:
         listed = "; ".join(sorted(", ".join(sorted(cluster)) for cluster in clusters))
         raise _refusal(
-            f"{own.node} finds more than one cluster among the expected nodes: {listed}. Make them one first"
+            f"{own.node} finds more than one cluster among the expected nodes: {listed}. Clusters are not merged. "
+            "Choose whose rows are kept; of the others let all nodes but one leave (leave_cluster with "
+            "-e erlmcp_hosts=PATTERN for the hosts of that cluster), set "
+            "erlmcp_cluster_adopt: discard for the one that is left, and run again"
         )
     if clusters:
         # The first in the inventory, so that a run again takes the same.
@@ -299,7 +311,10 @@ def _peer(own, others, expected, seed, discard):
     holding = [view for view in ordered if view.store.rows]
     if seed is not None:
         if seed not in alone:
-            raise _refusal(f"{own.node} is to join {seed}, which does not answer: is it started?")
+            raise _refusal(
+                f"{own.node} is to join {seed} (erlmcp_cluster_seed), and that does not answer, or its Mnesia does not "
+                "run: start it, or name another host"
+            )
         first = alone[seed]
     elif len(holding) > 1 and not discard:
         raise _refusal(
@@ -348,8 +363,8 @@ def _check_last(names, tables):
     last = sorted(name for name, table in tables.items() if set(table.copies) <= set(names))
     if last:
         raise _refusal(
-            f"{', '.join(names)} has the last copy of {', '.join(last)}: bring it back, or restore the tables from a "
-            "backup"
+            f"{', '.join(names)} has the last copy of {', '.join(last)}: bring it back with its data, or restore its "
+            "own archive there (restore with --limit)"
         )
 
 
@@ -373,7 +388,8 @@ def _check_rows(own, discard):
     if own.store.state != RUNNING or unread:
         why = f"{own.node} has not loaded {', '.join(unread)}" if unread else f"Mnesia of {own.node} does not run"
         raise _refusal(
-            f"{why}, so it cannot be told whether it holds rows, which joining would replace: let it start up first"
+            f"{why}, so it cannot be told whether it holds rows, which joining would replace. Wait until it serves "
+            "(check_health), or restart it, and run again"
         )
     if own.store.rows and not discard:
         dropped = ", ".join(_dropped(own))
