@@ -40,9 +40,9 @@ _value:
     - C(islands) is a list with C(nodes), C(hosts), C(schema) (nodes that all of them know), C(tables) (table to
       C(rows) and C(digest)), C(not_loaded) (tables that they hold and cannot read) and C(last_change) each.
       C(partitioned) tells whether there is more than one.
-    - C(not_joined), C(down), C(silent), C(stopped), C(unasked) and C(undead) (said to be dead, and reached) are lists
-      of hosts, C(cut) is one of pairs of hosts of which the first does not reach the second, C(masters) is a
-      dictionary of hosts with the master nodes they have.
+    - C(not_joined), C(down), C(silent), C(stopped), C(unasked), C(in_ram) (their schema is in RAM only) and C(undead)
+      (said to be dead, and reached) are lists of hosts, C(cut) is one of pairs of hosts of which the first does not
+      reach the second, C(masters) is a dictionary of hosts with the master nodes they have.
     - C(problems) are texts, C(text) is all of it in lines for people.
   type: dict
 """

@@ -22,7 +22,7 @@ options:
     type: dict
     required: true
   plan:
-    description: What P(erlmcp.ops.restore_plan#filter) returned for the restore that is wanted now.
+    description: What P(erlmcp.ops.restore_plan#filter) returned as C(parts) for the restore that is wanted now.
     type: dict
     required: true
   lost:
@@ -35,26 +35,26 @@ options:
 EXAMPLES = r"""
 - name: Show what is to be done first
   ansible.builtin.debug:
-    msg: "{{ {'node1': found.restore} | erlmcp.ops.restore_leftovers({'node1': 'erlmcp@node1'}, plan) }}"
+    msg: "{{ {'node1': found.restore} | erlmcp.ops.restore_leftovers({'node1': 'erlmcp@node1'}, plan.parts) }}"
 """
 
 RETURN = r"""
 _value:
   description: C(action), which is V(keep), V(withdraw) or empty; C(done), whether nothing is left to be restored after
-    it; and C(text) for the operator.
+    it; C(text) for the operator; and C(problem), why that cannot be told, with the next action, empty where it can.
   type: dict
 """
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.under_way import plan_leftovers
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
 def restore_leftovers(found, nodes, plan, lost=()):
     try:
-        return plan_leftovers(found, nodes, {host: part["archive"] for host, part in plan.items()}, lost)
+        decided = plan_leftovers(found, nodes, {host: part["archive"] for host, part in plan.items()}, lost)
     except OpsError as error:
-        raise AnsibleFilterError(str(error)) from error
+        return {"action": "", "done": False, "text": "", "problem": str(error)}
+    return {**decided, "problem": ""}
 
 
 class FilterModule:

@@ -43,25 +43,28 @@ options:
 EXAMPLES = r"""
 - name: Show the plan
   ansible.builtin.debug:
-    msg: "{{ ['new1'] | erlmcp.ops.restore_plan({'new1': 'erlmcp@new1'}, {'new1': found.backups}, {'new1': 'old1'}) }}"
+    msg: "{{ ['new1'] | erlmcp.ops.restore_plan(nodes, {'new1': found.backups}, {'new1': 'old1'}) }}"
+  vars:
+    nodes: {new1: erlmcp@new1}
 """
 
 RETURN = r"""
 _value:
-  description: Inventory name to C(archive), C(tables_archive), C(node_map), C(files) and C(text).
+  description: C(parts), which is inventory name to C(archive), C(tables_archive), C(node_map), C(files) and C(text),
+    and C(problem), why there is no plan, with the next action. One of them is empty.
   type: dict
 """
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.cluster_plan import plan_cluster
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
 def restore_plan(hosts, nodes, found, sources=None, archive="latest", before=""):
     try:
-        return plan_cluster(hosts, nodes, found, sources, archive, before)
+        parts = plan_cluster(hosts, nodes, found, sources, archive, before)
     except OpsError as error:
-        raise AnsibleFilterError(str(error)) from error
+        return {"parts": {}, "problem": str(error)}
+    return {"parts": parts, "problem": ""}
 
 
 class FilterModule:

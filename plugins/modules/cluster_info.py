@@ -96,6 +96,12 @@ running:
   type: list
   elements: str
   returned: always
+in_ram:
+  description: Those of RV(members) whose schema is in RAM only, so that they forget the cluster when they restart.
+    Empty where the release keeps it there on purpose.
+  type: list
+  elements: str
+  returned: always
 tables:
   description: Table to C(copies) (node to kind of copy), C(rows) (null unless loaded), C(loaded) and C(masters).
   type: dict
@@ -113,7 +119,7 @@ masters:
   returned: always
 views:
   description: Member that was reached to what it says of itself, with C(state), C(connected), C(members),
-    C(running), C(tables) and C(masters).
+    C(running), C(in_ram), C(tables) and C(masters).
   type: dict
   returned: always
 unreached:

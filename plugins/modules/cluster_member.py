@@ -62,7 +62,7 @@ options:
     default: 0
   adopt:
     description: What to do with rows that a joining node holds itself. V(discard) sets its Mnesia directory aside, on
-      the same host with C(.discarded-) and the time behind its name.
+      the same host with C(.discarded-) and the time behind its name. Rows of tables in RAM are dropped.
     type: str
     choices: [refuse, discard]
     default: refuse
@@ -122,8 +122,9 @@ plan:
   elements: str
   returned: success
   sample:
-    - erlmcp@node2 joins erlmcp@node1 through erlmcp@node1
-    - erlmcp@node2 gets disc_copies of table erlmcp_item (75 rows)
+    - "erlmcp@node1: keep the schema on disk"
+    - "erlmcp@node2: join erlmcp@node1 through erlmcp@node1"
+    - "erlmcp@node2: get disc_copies of table erlmcp_item (75 rows)"
 tables:
   description: With O(state=present), table to the kind of copy that the node got. With O(state=absent), table to the
     nodes that have a copy now.

@@ -115,8 +115,9 @@ distribution_error:
   returned: always
 store:
   description: Mnesia of the node. Its C(state) (C(running), C(stopped) or C(absent)), the C(members) of its schema,
-    those that it takes for C(running), and the number of C(rows) of each table that is not local, C(null) for one that
-    it cannot read yet. C(null) when the node does not answer.
+    those that it takes for C(running), members whose schema is C(in_ram), so that they forget the cluster when they
+    restart (empty where the release keeps it there on purpose), and the number of C(rows) of each table that is not
+    local, C(null) for one that it cannot read yet. C(null) when the node does not answer.
   type: dict
   returned: always
 not_sharing:

@@ -48,18 +48,22 @@ def _choose(backups, source, archive, before):
     if archive != "latest":
         named = next((each for each in backups if each["name"] == archive), None)
         if named is None:
-            raise OpsError(f"there is no {archive}; there are {', '.join(each['name'] for each in backups) or 'none'}")
+            there = ", ".join(each["name"] for each in backups) or "none"
+            raise OpsError(f"there is no {archive}; there are {there}. Name one in erlmcp_backup_restore_archive")
         if named["problem"]:
-            raise OpsError(f"{archive} is not good: {named['problem']}")
+            raise OpsError(f"{archive} is not good: {named['problem']}. Name another one")
         return named
     own = [each for each in backups if each["host"] == source and not each["problem"]]
     fitting = [each for each in own if not before or each["time"] <= before]
     if not fitting:
-        others = sorted({each["host"] for each in backups}) or ["no host at all"]
-        raise OpsError(
-            f"no good archive of {source}{f' up to {before}' if before else ''}; there are archives of "
-            f"{', '.join(others)}. Name its source in erlmcp_backup_restore_map"
-        )
+        times = ", ".join(sorted(each["time"] for each in own))
+        others = ", ".join(sorted({each["host"] for each in backups if not each["problem"]} - {source}))
+        remedies = [
+            *([f"set erlmcp_backup_restore_before to the time of one that there is ({times})"] if times else []),
+            *([f"name another source in erlmcp_backup_restore_map (there are archives of {others})"] if others else []),
+            "name a directory that holds one in erlmcp_backup_restore_from",
+        ]
+        raise OpsError(f"no good archive of {source}{f' up to {before}' if before else ''}: {', or '.join(remedies)}")
     return max(fitting, key=lambda each: each["time"])
 
 

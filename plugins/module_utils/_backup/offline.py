@@ -69,7 +69,8 @@ Read = fun(Items, Schema) ->
     end
 end,
 Schema = Whole(try Each(File(BACKUP), Read, #{}) catch throw:{schema, Found} -> Found end),
-{Nodes(Schema), [Told(Table, Def, undefined) || {Table, Def} <- lists:sort(maps:to_list(Schema)), Table =/= schema]}
+{Nodes(Schema), [Text(Node) || Node <- proplists:get_value(ram_copies, map_get(schema, Schema), [])],
+    [Told(Table, Def, undefined) || {Table, Def} <- lists:sort(maps:to_list(Schema)), Table =/= schema]}
 """
 
 # A row is {Table, Key, ...}, a delete marker {Table, Key}: what changed while the checkpoint was copied comes last, as
@@ -177,7 +178,7 @@ end,
 """
 
 # The conversion is change_node_name/5 of the Mnesia User's Guide, chapter "Mnesia System Information", section
-# "Backup", for all nodes at once.
+# "Backup", for all nodes at once. Nothing can be installed on a node whose schema is in RAM, so it goes to disk.
 _RENAME = r"""
 Name = fun(Node) -> maps:get(Node, MAP, Node) end,
 Keys = [ram_copies, disc_copies, disc_only_copies],
@@ -188,7 +189,15 @@ Renamed = fun
     ({Key, Value} = Property) ->
         case lists:member(Key, Keys) of true -> {Key, lists:map(Name, Value)}; false -> Property end
 end,
+OnDisk = fun(Def) ->
+    [case Key of
+        ram_copies -> {Key, []};
+        disc_copies -> {Key, Nodes ++ proplists:get_value(ram_copies, Def, [])};
+        _ -> {Key, Nodes}
+    end || {Key, Nodes} <- Def]
+end,
 Convert = fun
+    ({schema, schema, Def}, Acc) -> {[{schema, schema, lists:map(Renamed, OnDisk(Def))}], Acc};
     ({schema, db_nodes, Known}, Acc) -> {[{schema, db_nodes, lists:map(Name, Known)}], Acc};
     ({schema, Table, Def}, Acc) when is_list(Def) -> {[{schema, Table, lists:map(Renamed, Def)}], Acc};
     (Other, Acc) -> {[Other], Acc}
@@ -226,9 +235,9 @@ Fallback = fun(From) ->
     end
 end,
 ok = filelib:ensure_dir(filename:join(File(DIRECTORY), "schema.DAT")),
-case map_size(MAP) of
-    0 -> Fallback(File(BACKUP));
-    _ ->
+case CONVERTED of
+    false -> Fallback(File(BACKUP));
+    true ->
         Copy = filename:join(File(DIRECTORY), "renamed.backup"),
         Rename(File(BACKUP), Copy),
         Fallback(Copy),
@@ -284,13 +293,17 @@ class Offline:
         ]
 
     def schema(self, backup_file, timeout=600):
-        """Return ``db_nodes`` and ``tables`` (``name``, ``type``, ``storage``, ``nodes``) of a Mnesia backup."""
+        """Return what a Mnesia backup says of its schema.
+
+        :returns: ``db_nodes``, ``in_ram`` (those whose schema was in RAM only), and ``tables`` (``name``, ``type``,
+            ``storage``, ``nodes``).
+        """
         program = COMMON + _CHUNKS + _SCHEMA.replace("BACKUP", binary(backup_file))
-        nodes, tables = self._ask(program, timeout)
+        nodes, in_ram, tables = self._ask(program, timeout)
         tables = [mnesia_table(table) for table in tables]
         for table in tables:
             del table["rows"]
-        return {"db_nodes": sorted(map(text, nodes)), "tables": tables}
+        return {"db_nodes": sorted(map(text, nodes)), "in_ram": sorted(map(text, in_ram)), "tables": tables}
 
     def build(self, backup_file, mnesia_dir, node_name, node_map=None, master=False, timeout=3600):
         """Turn a Mnesia backup into a directory that ``node_name`` starts with.
@@ -303,13 +316,15 @@ class Offline:
         :returns: the tables like :meth:`count`; rows are ``None`` where this node has no copy.
         """
         node_map = {old: new for old, new in (node_map or {}).items() if old != new}
-        _check_names(self.schema(backup_file)["db_nodes"], node_name, node_map)
+        schema = self.schema(backup_file)
+        _check_names(schema["db_nodes"], node_name, node_map)
         if os.path.isdir(mnesia_dir) and os.listdir(mnesia_dir):
             raise OpsError(f"{mnesia_dir} is not empty: a directory is built from nothing", kind="tables")
         names = ",".join(f"{_atom(old)} => {_atom(new)}" for old, new in node_map.items())
         program = (
             (COMMON + _RENAME + _LOAD + _BUILD)
             .replace("MAP", f"#{{{names}}}")
+            .replace("CONVERTED", "true" if node_map or schema["in_ram"] else "false")
             .replace("BACKUP", binary(backup_file))
             .replace("DIRECTORY", binary(mnesia_dir))
             .replace("MASTER", "true" if master else "false")

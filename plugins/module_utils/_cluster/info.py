@@ -117,6 +117,7 @@ def _unreachable(node, state, error):
         "connected": [],
         "members": [],
         "running": [],
+        "in_ram": [],
         "tables": {},
         "masters": [],
         "views": {},
@@ -146,6 +147,7 @@ def _described(view):
         "connected": list(view.connected),
         "members": list(store.members),
         "running": list(store.running),
+        "in_ram": store.forgetful(),
         "tables": tables,
         "masters": sorted({name for each in store.tables.values() for name in each.masters}),
     }

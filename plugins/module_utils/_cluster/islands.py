@@ -133,6 +133,7 @@ def merge(found, names, dead=()):
         "silent": [host for host, info in asked.items() if info["state"] == SILENT],
         "stopped": [host for host, info in asked.items() if info["state"] == STOPPED],
         "unasked": [host for host in hosts if host not in asked],
+        "in_ram": [host for host, info in asked.items() if info["name"] in info["in_ram"]],
         "undead": [host for host in dead if names.get(host) in seen],
         "cut": [
             [host, by_name[name]]

@@ -87,7 +87,8 @@ class Change:
         current = read(self.node)
         if answer != "ok" or (current is not None and plan(current, self.masters)):
             raise OpsError(
-                f"{self.node.name} did not take {', '.join(self.masters) or 'no node'} for master: {answer}",
+                f"{self.node.name} did not take {', '.join(self.masters) or 'no node'} for master: {answer}. See "
+                "whether its tables are loaded (repair_partition without a survivor shows it), and run again",
                 kind="masters",
             )
 
@@ -96,7 +97,8 @@ class Change:
         directory = mnesia_directory(data_dir)
         if directory is None:
             raise OpsError(
-                f"{self.node.name} does not run, and no Mnesia schema is below {data_dir}: set erlmcp_data_dir",
+                f"{self.node.name} does not run, and no Mnesia schema is below {data_dir}: set erlmcp_data_dir to "
+                "the directory that holds it, or, when its data is lost, run replace_node",
                 kind="masters",
             )
         stopped = StoppedTables(self.options["node"], self.runner)

@@ -17,7 +17,7 @@ from .._node.drain import Drain
 from .._node.exclusion import node_lock
 from .._node.unit import Unit
 from .peers import check_reachable
-from .plan import plan_forget, plan_join, plan_leave
+from .plan import Keep, plan_forget, plan_join, plan_leave
 from .quarantine import Quarantine
 from .view import ABSENT, own_view, views
 
@@ -41,12 +41,21 @@ Start = fun() -> [Do(start, fun() ->
                       case application:ensure_all_started(A, permanent) of {{ok, _}} -> ok; Bad -> Bad end
                   end) || A <- Applications] end,
 Forget = fun() -> rpc:call(Peer, mnesia, del_table_copy, [schema, Self]) end,
+Keep = fun(N, Kind) -> rpc:call(Peer, mnesia, change_table_copy_type, [schema, N, Kind]) end,
+InRam = fun(N) -> rpc:call(N, mnesia, table_info, [schema, storage_type]) =:= ram_copies end,
 Remove = fun() -> {remove} end,
 Restore = fun() -> {restore} end,
 Join = fun() ->
     [application:stop(A) || A <- lists:reverse(Applications)],
     mnesia:stop(),
-    try {forget}, Do(remove, Remove) catch throw:Early -> Start(), throw(Early) end,
+    Kept = [N || N <- {keep}, InRam(N)],
+    Undo = fun() -> [Keep(N, ram_copies) || N <- Kept] end,
+    try
+        {forget},
+        [Do({{keep_on_disk, N}}, fun() -> Keep(N, disc_copies) end) || N <- Kept],
+        Do(remove, Remove)
+    catch throw:Early -> Undo(), Start(), throw(Early)
+    end,
     try
         Do(start_mnesia, fun mnesia:start/0),
         Do(connect, fun() -> case mnesia:change_config(extra_db_nodes, [Peer]) of
@@ -57,7 +66,7 @@ Join = fun() ->
         [Do({{copy, T}}, fun() -> mnesia:add_table_copy(T, Self, K) end) || {{T, K}} <- {copies}],
         Do(load, fun() -> mnesia:wait_for_tables({tables}, {milliseconds}) end)
     catch throw:Failure ->
-        mnesia:stop(), Forget(), mnesia:delete_schema([Self]), Restore(), Start(),
+        mnesia:stop(), Forget(), Undo(), mnesia:delete_schema([Self]), Restore(), Start(),
         throw(Failure)
     end,
     Start(),
@@ -136,12 +145,14 @@ class Membership:
             return self._result([f"{self.node.name}: join {', '.join(self._others(self.expected))} once it is started"])
         own = self._started_view()
         if own.store.state == ABSENT or len(own.store.members) > 1:
-            plan = plan_join(own, {}, self.expected)
+            plan = plan_join(own, views(self.node, self._others(own.store.members)), self.expected)
         else:
             others = views(self.node, self._connect())
             plan = plan_join(own, others, self.expected, *self._choices())
         if plan is None:
             return self._result([])
+        if isinstance(plan, Keep):
+            return self._keep_membership(plan, check_mode)
         result = self._result(plan.steps, tables={name: kind for name, kind in plan.tables.items() if kind})
         if check_mode:
             return result
@@ -150,12 +161,19 @@ class Membership:
         self._prove(
             [*plan.members, self.node.name],
             {name: {self.node.name} for name, kind in plan.tables.items() if kind},
+            on_disk=[*plan.members, self.node.name],
         )
         return {
             **result,
             "seconds": round(time.monotonic() - started, 1),
             **({"set_aside": aside} if aside else {}),
         }
+
+    def _keep_membership(self, plan, check_mode):
+        if not check_mode:
+            self._keep_on_disk([plan.node])
+            self._prove(plan.members, {}, on_disk=[plan.node])
+        return self._result(plan.steps)
 
     def _started_view(self):
         """Look at the node when it shows its rows: it may be healthy, and load its tables still."""
@@ -184,10 +202,12 @@ class Membership:
         result = self._result(plan.steps, tables=plan.copies)
         if check_mode:
             return result
+        self._keep_on_disk(plan.keep)
         for table, target, kind in plan.moves:
             self._change(f"mnesia:add_table_copy({_atom(table)}, {_atom(target)}, {kind})", f"copy {table} to {target}")
         if plan.moves:
-            self._prove(own.store.members, {name: set(nodes) for name, nodes in plan.copies.items()})
+            copies = {name: set(nodes) for name, nodes in plan.copies.items()}
+            self._prove(own.store.members, copies, on_disk=plan.keep)
         drain = Drain(self.node, self.options["drain"])
         drained = drain.start()
         try:
@@ -269,6 +289,7 @@ class Membership:
             peer=_atom(plan.peer),
             applications=format_term([Atom(name) for name in self.options["applications"]]),
             forget="Do(forget, Forget)" if plan.forget else "ok",
+            keep=format_term([Atom(name) for name in plan.keep]),
             remove=move if plan.discard else "mnesia:delete_schema([Self])",
             restore=back if plan.discard else "ok",
             copies=format_term(copies),
@@ -286,19 +307,28 @@ class Membership:
                     kind="membership",
                 ) from error
             raise OpsError(
-                f"{self.node.name} has not joined within {seconds} s, and may still be at it ({error}). Look with "
-                "cluster_info, and run again",
+                f"{self.node.name} has not joined within {seconds} s, and may still be at it ({error}). See "
+                "whether it serves (check_health), and run again; large tables need more "
+                "erlmcp_cluster_join_timeout_seconds",
                 kind="membership",
             ) from error
         if answer != "joined":
             _failed, what, why = answer
+            dropped = f", less its rows in {', '.join(plan.drop)}, which were in RAM only" if plan.drop else ""
             raise OpsError(
                 f"{self.node.name} could not join through {plan.peer}: {_told(what)}: {at_most_a_line(why)}. It serves "
-                "alone again, with what it had",
+                f"alone again, with what it had{dropped}. Mend that, and run again",
                 kind="membership",
                 step=_told(what),
             )
         return aside if plan.discard else None
+
+    def _keep_on_disk(self, names):
+        for name in names:
+            self._change(
+                f"mnesia:change_table_copy_type(schema, {_atom(name)}, disc_copies)",
+                f"put the schema of {name} on disk",
+            )
 
     def _change(self, call, what):
         answer = self.node.evaluate(
@@ -306,21 +336,27 @@ class Membership:
             timeout=self.options["join_timeout_seconds"],
         )
         if answer != "ok":
-            raise OpsError(f"{self.node.name} could not {what}: {at_most_a_line(answer[1])}", kind="membership")
+            raise OpsError(
+                f"{self.node.name} could not {what}: {at_most_a_line(answer[1])}. Mend that, and run again",
+                kind="membership",
+            )
 
-    def _prove(self, members, copies):
+    def _prove(self, members, copies, on_disk=()):
         """Wait until every member says that the members are these, and that these nodes have these copies.
 
         :param copies: table to the nodes that must have it, and read it, besides others.
+        :param on_disk: nodes that must have the schema on disk, and so are members still after a restart.
         """
         deadline = time.monotonic() + _PROOF_SECONDS
         while True:
-            problems = problems_of(views(self.node, members), members, copies)
+            problems = problems_of(views(self.node, members), members, copies, on_disk)
             if not problems:
                 return
             if time.monotonic() >= deadline:
                 raise OpsError(
-                    f"membership is not proven after {_PROOF_SECONDS} s: {'; '.join(problems)}", kind="membership"
+                    f"membership is not proven after {_PROOF_SECONDS} s: {'; '.join(problems)}. Repair that, and run "
+                    "again",
+                    kind="membership",
                 )
             time.sleep(0.2)
 
@@ -329,12 +365,13 @@ class Membership:
         return {"changed": bool(steps), "plan": steps, "diff": {"before": "", "after": text} if steps else {}, **more}
 
 
-def problems_of(seen, members, copies):
+def problems_of(seen, members, copies, on_disk=()):
     """Return what contradicts that the members are these and nobody else, as texts.
 
     :param seen: node name to :class:`.view.View`.
     :param members: names of nodes.
     :param copies: table to a set of nodes.
+    :param on_disk: names of nodes.
     """
     wanted = set(members)
     problems = [f"{name} does not answer" for name in members if name not in seen]
@@ -344,6 +381,9 @@ def problems_of(seen, members, copies):
             problems.append(
                 f"{name} has {', '.join(store.members)} in its schema, of which {', '.join(store.running)} run"
             )
+        in_ram = sorted(set(on_disk) & set(store.in_ram()))
+        if in_ram:
+            problems.append(f"{name} says that {', '.join(in_ram)} has the schema in RAM, and forgets it at a restart")
         for table, nodes in copies.items():
             found = store.tables.get(table)
             missing = sorted(nodes - set(found.copies)) if found else sorted(nodes)

@@ -96,6 +96,14 @@ def _not_repairable(merged, winners, losers):
             f"{', '.join(winners['hosts'])} cannot read {', '.join(winners['not_loaded'])}, so these rows cannot be "
             "kept: start the node that it waits for, or choose another side"
         )
+    in_ram = [host for host in merged["in_ram"] if host in losers]
+    if in_ram:
+        several = f"leave_cluster with -e erlmcp_cluster_leaving={','.join(in_ram)} -e erlmcp_cluster_leaving_dead=true"
+        refusals.append(
+            f"{', '.join(in_ram)} has its schema in RAM, so it forgets the cluster when it is stopped. Run "
+            f"{several + ', then ' if len(in_ram) > 1 else ''}replace_node with -e erlmcp_cluster_replaced=HOST, for "
+            f"HOST {' and '.join(in_ram)}: its data is set aside, its rows in RAM are lost, and it joins anew"
+        )
     for island in merged["islands"]:
         strangers = sorted(set(winners["nodes"]) - set(island["schema"]))
         strangers += sorted(set(island["nodes"]) - set(winners["schema"]))

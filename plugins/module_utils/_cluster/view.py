@@ -30,6 +30,11 @@ _STORE = """
  {members, case code:which(mnesia) of non_existing -> []; _ -> lists:sort(mnesia:system_info(db_nodes)) end},
  {running, case code:which(mnesia) of non_existing -> []; _ -> lists:sort(mnesia:system_info(running_db_nodes)) end},
  {directory, case code:which(mnesia) of non_existing -> none; _ -> {mnesia:system_info(directory)} end},
+ {on_disk, case code:which(mnesia) =/= non_existing andalso mnesia:system_info(is_running) of
+     yes -> lists:sort(mnesia:table_info(schema, disc_copies));
+     _ -> []
+ end},
+ {location, case code:which(mnesia) of non_existing -> none; _ -> mnesia:system_info(schema_location) end},
  {tables, case code:which(mnesia) =/= non_existing andalso mnesia:system_info(is_running) of
      yes -> [{T,
          [{N, K} || K <- [disc_copies, ram_copies, disc_only_copies], N <- mnesia:table_info(T, K)],
@@ -80,6 +85,9 @@ class Store:
     :param running: those of them that it takes to be running.
     :param directory: where it keeps its files, on the node's host.
     :param tables: name to :class:`Table`; empty unless it runs.
+    :param on_disk: those of the members whose schema is on disk. One that has it in RAM, as Mnesia does until it is
+        told otherwise, forgets the cluster when it restarts.
+    :param can_keep: whether this node's schema may be on disk (``schema_location`` of Mnesia).
     """
 
     state: str = ABSENT
@@ -87,10 +95,20 @@ class Store:
     running: tuple = ()
     directory: str | None = None
     tables: dict = field(default_factory=dict)
+    on_disk: tuple = ()
+    can_keep: bool = True
 
     @property
     def rows(self):
         return sum(table.rows for table in self.tables.values())
+
+    def in_ram(self):
+        """Return the members whose schema is in RAM only, as this node sees it."""
+        return sorted(set(self.members) - set(self.on_disk)) if self.state == RUNNING else []
+
+    def forgetful(self):
+        """Return those of them that forget the others at a restart, unless the release means them to."""
+        return self.in_ram() if len(self.members) > 1 and self.can_keep else []
 
     def taken_for_down(self):
         """Return the members that do not run, as this node sees it."""
@@ -107,6 +125,7 @@ class Store:
             "state": self.state,
             "members": list(self.members),
             "running": list(self.running),
+            "in_ram": self.forgetful(),
             "rows": {name: table.rows if table.loaded else None for name, table in self.tables.items()},
         }
 
@@ -141,6 +160,8 @@ def parse_store(answer):
         tuple(str(each) for each in values["running"]),
         None if directory == "none" else directory[0],
         tables,
+        tuple(str(each) for each in values["on_disk"]),
+        str(values["location"]) != "ram",
     )
 
 

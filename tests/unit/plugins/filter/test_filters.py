@@ -81,3 +81,20 @@ def asked(name, store, restarted=None):
 def test_nodes_to_join(hosts, check_mode, joining):
     names = sorted({host["__erlmcp_cluster_node"]["name"] for host in hosts if host} | {"a", "b"})
     assert filter_named("nodes_to_join")(hosts, names, "", check_mode) == joining
+
+
+def test_a_restore_that_cannot_be_planned_is_a_text_and_no_error_of_a_template():
+    chosen = filter_named("restore_plan")(["a"], {"a": "erlmcp@a"}, {"a": []})
+    assert chosen["parts"] == {}
+    assert "a: no good archive of a" in chosen["problem"]
+    left = {"a": {"phase": "kept", "archive": "x", "together": ["erlmcp@a", "erlmcp@b"]}}
+    nodes, plan = {"a": "erlmcp@a", "b": "erlmcp@b"}, {"a": {"archive": "x"}}
+    decided = filter_named("restore_leftovers")(left, nodes, plan)
+    assert "a restore of a together with erlmcp@b has not ended" in decided["problem"]
+    assert decided["action"] == ""
+    assert filter_named("restore_leftovers")(left, nodes, plan, ["b"]) == {
+        "action": "keep",
+        "done": True,
+        "text": "a restore had succeeded on all nodes when its run ended: what is in service stays",
+        "problem": "",
+    }

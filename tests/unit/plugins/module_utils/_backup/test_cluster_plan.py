@@ -83,3 +83,17 @@ def test_every_host_without_an_archive_is_named():
 def test_one_archive_is_not_for_several_hosts():
     with pytest.raises(OpsError, match="limit the run to one host"):
         plan_cluster(["a", "b"], {}, {}, archive="erlmcp-a-20261124T020000Z.tar.zst")
+
+
+def test_what_is_named_instead_of_an_archive_that_is_not_there_is_accepted():
+    nodes, found = {"a": "erlmcp@a"}, {"a": [archive("a"), archive("z")]}
+    time = archive("a")["time"]
+    with pytest.raises(OpsError, match=f"to the time of one that there is .{time}., or name another source in"):
+        plan_cluster(["a"], nodes, found, before="20200101T000000Z")
+    for options in ({"before": time}, {"sources": {"a": "z"}}):
+        assert plan_cluster(["a"], nodes, found, **options)["a"]["archive"]
+    with pytest.raises(OpsError) as refused:
+        plan_cluster(["a"], nodes, {"a": []})
+    assert str(refused.value) == (
+        "a: no good archive of a: name a directory that holds one in erlmcp_backup_restore_from"
+    )

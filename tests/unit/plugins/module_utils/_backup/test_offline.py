@@ -322,3 +322,26 @@ def test_a_release_without_mnesia_says_so(offline, backup, tmp_path):
     assert rows(Offline(spec(), Runner(), poor).count(str(backup))) == SIZES
     with pytest.raises(OpsError, match="comes without Mnesia"):
         Offline(spec(), Runner(), poor).build(str(backup), str(tmp_path / "built"), OLD)
+
+
+@pytest.mark.parametrize(("name", "node_map"), [(OLD, {}), (NEW, {OLD: NEW})])
+def test_a_node_whose_schema_was_in_ram_has_it_on_disk_after_a_restore(erlang, tmp_path, name, node_map):
+    backup = tmp_path / "pair.backup"
+    (tmp_path / "peer").mkdir()
+    with erlang.node(OLD, tmp_path / "old"), erlang.node(PEER, tmp_path / "peer" / "mnesia") as (peer, _process):
+        peer.evaluate(
+            f"ok = rpc:call('{OLD}', mnesia, start, []), ok = mnesia:start(),"
+            f"{{ok, [_]}} = mnesia:change_config(extra_db_nodes, ['{OLD}']),"
+            "{atomic, ok} = mnesia:change_table_copy_type(schema, node(), disc_copies),"
+            f"{{atomic, ok}} = mnesia:create_table(both, [{{ram_copies, ['{OLD}', node()]}}]),"
+            "mnesia:dirty_write({both, 1, x}),"
+            f"ok = mnesia:backup(unicode:characters_to_list({binary(backup)}))",
+            timeout=30,
+        )
+    Offline(spec(), erlang.runner).build(str(backup), str(tmp_path / "built"), name, node_map, master=True)
+    told = run_alone(
+        name,
+        tmp_path / "built",
+        'ok = mnesia:start(), io:format("~p", [lists:sort(mnesia:table_info(schema, disc_copies))])',
+    )
+    assert told == f"['{name}','{PEER}']"

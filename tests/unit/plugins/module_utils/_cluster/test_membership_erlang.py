@@ -79,6 +79,7 @@ class Host:
         self.name = name
         self.root = root
         self.erlang = erlang
+        self.application = "shop"
         self.running = True
         self.stop_fails = False
         for directory in ("etc", "home"):
@@ -111,6 +112,10 @@ class Host:
         self.node.evaluate("application:stop(shop), application:stop(mnesia)")
         self.running = False
 
+    def restart(self):
+        app = self.application
+        assert self.ask(f"application:stop({app}), application:stop(mnesia), application:ensure_all_started({app})")
+
     def member(self, **options):
         return Membership(self.options(**options), self)
 
@@ -126,7 +131,7 @@ class Host:
             "adopt": "refuse",
             "lost": False,
             "predicted_stopped": False,
-            "applications": ["shop"],
+            "applications": [self.application],
             "data_dir": str(self.root / "data"),
             "other_units": [],
             "join_timeout_seconds": 20,
@@ -147,7 +152,11 @@ class Host:
 
     @property
     def serves(self):
-        return self.ask("lists:keymember(shop, 1, application:which_applications())")
+        return self.ask(f"lists:keymember({self.application}, 1, application:which_applications())")
+
+    @property
+    def schema(self):
+        return self.ask("mnesia:table_info(schema, storage_type)")
 
     @property
     def mnesia(self):
@@ -419,3 +428,192 @@ def test_a_node_that_is_down_leaves_only_when_it_is_given_up(start):
     assert b.mnesia.exists()
     assert b.member(lost=True).leave(False)["changed"]
     assert not b.mnesia.exists()
+
+
+# A release that starts Mnesia and makes no tables, or some in RAM.
+
+
+BARE = """
+-module(bare).
+-behaviour(application).
+-export([start/2, stop/1]).
+start(_, _) ->
+    Ram = application:get_env(bare, tables, []),
+    [mnesia:create_table(T, [{ram_copies, [node()]}]) || T <- Ram],
+    ok = mnesia:wait_for_tables(Ram, 5000),
+    {ok, spawn(fun() -> receive stop -> ok end end)}.
+stop(_) -> ok.
+"""
+
+
+@pytest.fixture(name="start_bare")
+def _start_bare(start, machines):
+    """Like ``start``, but the release makes these tables in RAM, or none, and its schema is where Mnesia puts it."""
+    (machines.home / "bare.erl").write_text(BARE)
+    (machines.home / "bare.app").write_text(APP.replace("shop", "bare"))
+
+    def start_bare(number, *tables):
+        hosts = start(*[0] * number)
+        for host in hosts:
+            host.application = "bare"
+            host.ask(
+                "application:stop(shop), application:stop(bare), application:stop(mnesia), "
+                f"{{ok, bare}} = compile:file(bare), application:load(bare), "
+                f"application:set_env(bare, tables, [{', '.join(tables)}]), "
+                f"application:set_env(mnesia, dir, {format_term(str(host.mnesia) + '-bare')})"
+            )
+        for host in hosts:
+            host.restart()
+        return hosts
+
+    yield start_bare
+    for name in NAMES:
+        Node(machines.spec(name), machines.runner).evaluate(
+            "application:stop(bare), application:stop(mnesia), application:unset_env(mnesia, schema_location)"
+        )
+
+
+def survives_restarts(hosts):
+    """Restart Mnesia of each node in turn: every node has all members each time."""
+    names = [host.name for host in hosts]
+    for host in hosts:
+        host.restart()
+        assert [(each.name, each.members) for each in hosts] == [(each.name, names) for each in hosts]
+    return True
+
+
+def test_a_cluster_without_tables_survives_the_restart_of_each_node(start_bare):
+    a, b = start_bare(2)
+    assert not a.member().join(False)["changed"]
+    predicted = b.member().join(True)
+    assert a.schema == "ram_copies"
+    result = b.member().join(False)
+    assert result["plan"] == predicted["plan"] == [f"{A}: keep the schema on disk", f"{B}: join {A} through {A}"]
+    assert survives_restarts([a, b])
+    assert [host.member().join(False)["plan"] for host in (a, b)] == [[], []]
+
+
+def test_three_nodes_with_tables_in_ram_survive_the_restart_of_each(start_bare):
+    a, b, c = start_bare(3, "fleeting")
+    for number, host in ((2, b), (3, c)):
+        host.member(members=list(NAMES[:number])).join(False)
+    a.ask("mnesia:dirty_write({fleeting, here, 1})")
+    assert survives_restarts([a, b, c])
+    assert c.ask("mnesia:dirty_read(fleeting, here)") == [("fleeting", "here", 1)]
+
+
+def test_a_node_whose_schema_is_on_disk_joins_one_that_has_it_in_ram(start_bare):
+    a, b = start_bare(2)
+    b.ask("{atomic, ok} = mnesia:change_table_copy_type(schema, node(), disc_copies)")
+    assert b.member().join(False)["plan"] == [f"{A}: keep the schema on disk", f"{B}: join {A} through {A}"]
+    assert survives_restarts([a, b])
+
+
+def test_a_join_that_fails_leaves_the_others_their_schema_in_ram(start_bare):
+    a, b = start_bare(2)
+    plan = Join(B, A, (A,), keep=(A,), tables={"none": "disc_copies"})
+    with pytest.raises(OpsError, match="could not join .*: copy none: "):
+        b.member()._join(plan, "unused")
+    assert (a.schema, b.schema, a.members, b.members) == ("ram_copies", "ram_copies", [A], [B])
+    assert (a.serves, b.serves) == (True, True)
+    a.restart()
+    assert a.members == [A]
+
+
+def test_a_schema_that_cannot_be_put_on_disk_is_told_and_the_node_serves_on(start_bare):
+    a, b = start_bare(2)
+    a.ask('application:stop(bare), application:stop(mnesia), application:set_env(mnesia, dir, "/proc/none/mnesia")')
+    a.restart()
+    with pytest.raises(OpsError, match=f"keep_on_disk {A}: .*Cannot create Mnesia dir.*/proc/none/mnesia"):
+        b.member().join(False)
+    assert (a.members, b.members, b.serves) == ([A], [B], True)
+
+
+def forgetful(a, b):
+    """Join as it was done once: only the schema of the node that joined went to disk."""
+    b.ask(f"{{ok, [_]}} = mnesia:change_config(extra_db_nodes, ['{A}'])")
+    b.ask("{atomic, ok} = mnesia:change_table_copy_type(schema, node(), disc_copies)")
+
+
+def test_a_member_that_would_forget_the_cluster_is_kept_from_it(start_bare, monkeypatch):
+    a, b = start_bare(2)
+    forgetful(a, b)
+    monkeypatch.setattr(member_module, "_PROOF_SECONDS", 0)
+    with pytest.raises(OpsError, match=f"{B} says that {A} has the schema in RAM, and forgets it at a restart"):
+        b.member()._prove([A, B], {}, on_disk=[A, B])
+    monkeypatch.undo()
+    assert b.member().join(False)["plan"] == []
+    predicted = a.member().join(True)
+    assert (predicted["plan"], a.schema) == ([f"{A}: keep the schema on disk"], "ram_copies")
+    assert a.member().join(False)["plan"] == predicted["plan"]
+    assert survives_restarts([a, b])
+
+
+def test_a_member_that_has_forgotten_the_cluster_joins_it_again_for_good(start_bare):
+    a, b = start_bare(2)
+    forgetful(a, b)
+    a.restart()
+    assert (a.members, b.ask("lists:sort(mnesia:system_info(db_nodes))")) == ([A], [A, B])
+    plan = a.member().join(False)["plan"]
+    assert plan == [f"{B}: forget the {A} that was lost", f"{A}: join {B} through {B}"]
+    assert survives_restarts([a, b])
+
+
+def test_rows_in_ram_cannot_be_set_aside_and_are_said_to_be_dropped(start_bare):
+    a, b = start_bare(2, "fleeting")
+    for host in (a, b):
+        host.ask(f"mnesia:dirty_write({{fleeting, {host.name[0]}, 1}})")
+    with pytest.raises(OpsError, match="those of fleeting are in RAM only and are dropped"):
+        b.member(seed=A).join(False)
+    predicted = b.member(seed=A, adopt="discard").join(True)
+    result = b.member(seed=A, adopt="discard").join(False)
+    assert result["plan"] == predicted["plan"]
+    assert f"{B}: drop its own rows in fleeting, which are in RAM only" in result["plan"]
+    assert "set_aside" not in result
+    assert b.ask("mnesia:dirty_all_keys(fleeting)") == ["a"]
+    assert survives_restarts([a, b])
+
+
+@pytest.mark.parametrize("fixed", ["a", "b"])
+def test_a_schema_that_the_release_keeps_in_ram_is_refused_until_it_is_not(start_bare, fixed):
+    a, b = start_bare(2)
+    host = {"a": a, "b": b}[fixed]
+    host.ask("application:set_env(mnesia, schema_location, ram)")
+    host.restart()
+    with pytest.raises(OpsError, match=f"Mnesia of {host.name} may not keep its schema on disk"):
+        b.member().join(False)
+    assert b.serves
+    host.ask("application:unset_env(mnesia, schema_location)")
+    host.restart()
+    assert b.member().join(False)["changed"]
+    assert survives_restarts([a, b])
+
+
+def test_a_release_that_shares_its_schema_in_ram_itself_is_left_alone(start_bare):
+    a, b = start_bare(2)
+    for host in (a, b):
+        host.ask("application:set_env(mnesia, schema_location, ram)")
+        host.restart()
+    b.ask(f"mnesia:change_config(extra_db_nodes, ['{A}'])")
+    assert [host.member().join(False)["plan"] for host in (a, b)] == [[], []]
+
+
+def test_a_node_leaves_its_table_on_disk_to_one_that_had_its_schema_in_ram(start_bare):
+    a, b = start_bare(2)
+    forgetful(a, b)
+    b.ask("mnesia:create_table(item, [{disc_copies, [node()]}])")
+    b.ask("mnesia:dirty_write({item, here, 1})")
+    predicted = b.member(leaving=[B]).leave(True)
+    assert predicted["plan"][:2] == [f"{A}: keep the schema on disk", f"{A}: get disc_copies of table item"]
+    assert b.member(leaving=[B]).leave(False)["plan"] == predicted["plan"]
+    assert a.member(leaving=[B]).forget(False)["changed"]
+    a.restart()
+    assert a.ask("mnesia:wait_for_tables([item], 5000), mnesia:dirty_read(item, here)") == [("item", "here", 1)]
+    assert a.members == [A]
+
+
+def test_a_join_that_fails_says_which_rows_were_in_ram_only(start_bare):
+    _a, b = start_bare(2, "fleeting")
+    plan = Join(B, A, (A,), drop=("fleeting",), tables={"none": "disc_copies"})
+    with pytest.raises(OpsError, match="with what it had, less its rows in fleeting, which were in RAM only"):
+        b.member()._join(plan, "unused")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.plan import (
     Join,
+    Keep,
     Leave,
     nodes_to_join,
     plan_forget,
@@ -34,11 +35,13 @@ def items(*nodes, rows=0, kind=DISC, **more):
     return {"item": Table(dict.fromkeys(nodes, kind), rows, attributes=("key", "value"), **more)}
 
 
-def view(name, members=None, running=None, tables=None, state=RUNNING, otp="25"):
+def view(name, members=None, running=None, tables=None, state=RUNNING, otp="25", in_ram=(), can_keep=True):
     """A node; alone, with an empty table, unless told."""
     members = tuple(members or [name])
     running = members if running is None else tuple(running)
-    return View(name, otp, (), Store(state, members, running, "/d", items(name) if tables is None else tables))
+    tables = items(name) if tables is None else tables
+    on_disk = tuple(each for each in members if each not in in_ram)
+    return View(name, otp, (), Store(state, members, running, "/d", tables, on_disk, can_keep))
 
 
 def cluster(*names, tables=None, **more):
@@ -136,7 +139,7 @@ def test_a_cluster_that_is_there_is_joined_whatever_the_seed():
 
 
 def test_a_seed_that_does_not_answer_is_named():
-    with pytest.raises(OpsError, match="a is to join b, which does not answer: is it started?"):
+    with pytest.raises(OpsError, match=r"a is to join b \(erlmcp_cluster_seed\), and that does not answer"):
         join(view("a"), [view("c")], seed="b")
 
 
@@ -203,7 +206,7 @@ def test_a_node_built_anew_whose_copy_was_the_last_is_not_forgotten():
 
 
 def test_two_clusters_are_not_merged():
-    with pytest.raises(OpsError, match="e finds more than one cluster among the expected nodes: a, b; c, d. Make them"):
+    with pytest.raises(OpsError, match="e finds more than one cluster among the expected nodes: a, b; c, d. Clusters"):
         join(view("e"), {**cluster("a", "b"), **cluster("c", "d")}, "abcde")
 
 
@@ -242,6 +245,54 @@ def test_a_table_with_other_fields_is_refused():
 def test_a_table_that_only_the_joiner_has_is_no_obstacle_when_empty():
     own = view("b", tables={**items("b"), "old": Table({"b": DISC})})
     assert join(own, [view("a")]).tables == {"item": DISC}
+
+
+def test_whoever_has_the_schema_in_ram_puts_it_on_disk_before_somebody_joins():
+    plan = join(view("b"), [view("a", in_ram="a", tables={})])
+    assert (plan.keep, plan.steps) == (("a",), ["a: keep the schema on disk", "b: join a through a"])
+    plan = join(view("c"), cluster("a", "b", in_ram="b"))
+    assert (plan.peer, plan.keep) == ("a", ("b",))
+    assert join(view("b", in_ram="b"), [view("a")]).keep == ()
+
+
+def test_a_member_whose_schema_is_in_ram_puts_it_on_disk_and_the_others_have_nothing_to_do():
+    views = cluster("a", "b", in_ram="a")
+    assert join(views["a"], [views["b"]], "ab") == Keep("a", ("a", "b"))
+    assert join(views["b"], [views["a"]], "ab") is None
+    stores = {name: each.store.summary() for name, each in views.items()}
+    assert nodes_to_join(stores, ["a", "b"]) == ["a"]
+    assert nodes_to_join({**stores, "c": view("c").store.summary()}, ["a", "b", "c"]) == ["a", "c"]
+
+
+def test_a_member_cannot_put_its_schema_on_disk_while_another_one_is_down():
+    with pytest.raises(OpsError, match="degraded or partitioned: b does not answer; a takes b for down"):
+        join(view("a", "ab", running="a", in_ram="a"), expected="ab")
+
+
+def test_what_a_release_keeps_in_ram_on_purpose_is_no_reason_to_do_anything():
+    own = view("a", "ab", in_ram="ab", can_keep=False)
+    assert join(own, [view("b", "ab", in_ram="ab", can_keep=False)], "ab") is None
+    assert nodes_to_join({"a": own.store.summary(), "b": own.store.summary()}, ["a", "b"]) == []
+
+
+@pytest.mark.parametrize(("own", "peer"), [(False, True), (True, False)])
+def test_a_node_that_may_not_have_its_schema_on_disk_is_not_joined_and_joins_nobody(own, peer):
+    nodes = [view("b", in_ram="b", can_keep=own), view("a", in_ram="a", can_keep=peer)]
+    name = "a" if own else "b"
+    with pytest.raises(OpsError, match=f"Mnesia of {name} may not keep its schema on disk.*take schema_location out"):
+        join(nodes[0], nodes[1:])
+
+
+def test_rows_on_disk_are_set_aside_and_those_in_ram_dropped():
+    tables = {**items("b", rows=1), "fleeting": Table({"b": RAM}, 2)}
+    own = view("b", tables=tables)
+    with pytest.raises(OpsError, match=r"set aside \(those of fleeting are in RAM only and are dropped\)"):
+        join(own, [view("a")], seed="a")
+    plan = join(own, [view("a")], seed="a", discard=True)
+    assert (plan.discard, plan.drop) == (True, ("fleeting",))
+    assert plan.steps[:2] == ["b: set its own rows aside", "b: drop its own rows in fleeting, which are in RAM only"]
+    only = view("b", tables={"fleeting": tables["fleeting"]})
+    assert not join(only, [view("a")], seed="a", discard=True).discard
 
 
 # Leaving
@@ -308,6 +359,18 @@ def test_a_node_whose_mnesia_is_stopped_hands_nothing_over_and_stays():
         plan_leave("c", ["c"], views)
 
 
+def test_who_gets_a_table_on_disk_has_the_schema_there_first():
+    views = cluster("a", "b", "c", tables=items("c"), in_ram="ab")
+    plan = plan_leave("c", ["c"], views, 1)
+    assert plan.keep == ("a",)
+    assert plan.steps[:2] == ["a: keep the schema on disk", "a: get disc_copies of table item"]
+    fleeting = cluster("a", "b", "c", tables=items("c", kind=RAM), in_ram="ab")
+    assert plan_leave("c", ["c"], fleeting).keep == ()
+    views["a"] = view("a", "abc", tables=items("c"), in_ram="ab", can_keep=False)
+    with pytest.raises(OpsError, match="Mnesia of a may not keep its schema on disk"):
+        plan_leave("c", ["c"], views, 1)
+
+
 # Being forgotten
 
 
@@ -338,7 +401,7 @@ def test_a_mistyped_name_is_told_from_one_that_has_left():
 
 
 def test_a_node_that_runs_is_not_forgotten():
-    with pytest.raises(OpsError, match=r"c still runs: let it leave \(leave_cluster\), or stop it first"):
+    with pytest.raises(OpsError, match=r"c still runs: let it leave \(leave_cluster .*, or stop it on its host"):
         plan_forget(["c"], cluster("a", "b", "c"), ["a", "b", "c"])
 
 
@@ -355,7 +418,9 @@ def test_in_check_mode_one_that_is_down_moves_nothing():
 
 def test_the_last_copy_is_not_forgotten():
     tables = {**items("a", "c"), "only": Table({"c": DISC}), "two": Table({"b": DISC, "c": DISC})}
-    with pytest.raises(OpsError, match="c has the last copy of only: bring it back, or restore the tables"):
+    with pytest.raises(
+        OpsError, match="c has the last copy of only: bring it back with its data, or restore its own archive"
+    ):
         plan_forget(["c"], survivors(tables), ["a", "b", "c"])
 
 
@@ -370,17 +435,72 @@ def test_nobody_is_taken_for_forgotten_by_nodes_that_cannot_tell():
         plan_forget(["c"], {"a": view("a", "abc", "", {}, STOPPED)}, ["a", "b", "c"])
 
 
+# What the refusals name: whoever does it is let through
+
+
+def test_rows_of_one_are_named_and_those_of_the_others_given_up():
+    a, b = (view(name, tables=items(name, rows=3)) for name in "ab")
+    assert join(view("c"), [a, b], seed="a").peer == "a"
+    assert join(b, [a, view("c")], seed="a", discard=True).peer == "a"
+    assert join(a, [b, view("c")], seed="a") is None
+
+
+def test_another_seed_is_named_when_one_does_not_answer():
+    assert join(view("a"), [view("c")], seed="c").peer == "c"
+
+
+def test_what_had_not_loaded_joins_once_it_serves():
+    assert join(view("b"), [view("a")]).peer == "a"
+
+
+def test_of_two_clusters_one_is_given_up_node_by_node():
+    second = cluster("c", "d", tables=items("c", "d", rows=1))
+    assert plan_leave("d", ["d"], second).members == ("c",)
+    left = {"c": view("c", "cd", "c", items("c", "d", rows=1))}
+    assert plan_forget(["d"], left, ["c", "d"]) == (("d",), ("c",))
+    alone = view("c", tables=items("c", rows=1))
+    assert join(alone, cluster("a", "b"), "abcd", discard=True).members == ("a", "b")
+
+
+def test_strangers_that_are_gone_are_forgotten_by_their_names():
+    assert plan_forget(["x"], {"c": view("c", "cx", "c")}, "abc") == (("x",), ("c",))
+    assert join(view("c"), cluster("a", "b")).peer == "a"
+
+
+@pytest.mark.parametrize("gone", ["b", "c"])
+def test_a_degraded_cluster_is_joined_after_what_is_gone_was_forgotten(gone):
+    kept = {"b": "c", "c": "b"}[gone]
+    seen = {name: view(name, "abc", ["a", kept], items("a", "b", "c")) for name in ("a", kept)}
+    assert plan_forget([gone], seen, "abc")[1] == tuple(sorted(["a", kept]))
+    assert join(view("d"), cluster("a", kept), "abcd").peer == "a"
+
+
+def test_the_last_node_leaves_when_another_one_has_come():
+    assert plan_leave("b", ["b"], cluster("b", "c", tables=items("b"))).moves == (("item", "c", DISC),)
+
+
+def test_a_node_whose_mnesia_is_stopped_is_forgotten_instead():
+    seen = {**survivors(), "c": view("c", "abc", "", {}, STOPPED)}
+    assert plan_forget(["c"], seen, "abc") == (("c",), ("a", "b"))
+
+
+def test_a_node_that_has_the_last_copy_is_back_and_leaves():
+    tables = {**items("a", "c"), "only": Table({"c": DISC})}
+    plan = plan_leave("c", ["c"], cluster("a", "b", "c", tables=tables), 1)
+    assert [move[0] for move in plan.moves] == ["only"]
+
+
 # What a node says
 
 
 def test_an_answer_becomes_a_view():
     answer = parse(
         "[{node,'a@h'},{otp,\"25\"},{connected,['b@h']},{state,running},{members,['a@h','b@h']},"
-        "{running,['a@h']},{directory,{\"/d\"}},"
+        "{running,['a@h']},{directory,{\"/d\"}},{on_disk,['a@h']},{location,ram},"
         "{tables,[{item,[{'a@h',disc_copies},{'b@h',ram_copies}],7,false,{[key,value]},['b@h']}]}]"
     )
     table = Table({"a@h": DISC, "b@h": RAM}, 7, False, ("key", "value"), ("b@h",))
-    store = Store(RUNNING, ("a@h", "b@h"), ("a@h",), "/d", {"item": table})
+    store = Store(RUNNING, ("a@h", "b@h"), ("a@h",), "/d", {"item": table}, ("a@h",), False)
     assert parse_view(answer) == View("a@h", "25", ("b@h",), store)
     assert store.rows == 7
     assert not table.runs_besides("a@h", store)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.islands import find_islands, merge
+from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.plan import plan_forget
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.repair import plan_repair
+from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.view import RUNNING, Store, View
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 HOSTS = {"h1": "n1", "h2": "n2", "h3": "n3"}
@@ -20,6 +22,7 @@ def info(name, running=(), members=("n1", "n2", "n3"), state="running", **more):
         "error": None,
         "members": list(members),
         "running": list(running),
+        "in_ram": [],
         "tables": {"item": {"copies": {}, "rows": 5, "loaded": True, "masters": []}},
         "masters": [],
         "views": {},
@@ -209,3 +212,19 @@ def test_nodes_that_were_never_joined_are_no_islands():
     assert merged["not_joined"] == list(HOSTS)
     assert plan(found)["refusals"] == []
     assert "which is on no island" in plan(found, "h1")["refusals"][0]
+
+
+@pytest.mark.parametrize(("survivor", "refused"), [("h1", ["h3"]), ("h3", ["h1", "h2"])])
+def test_a_loser_that_would_forget_the_cluster_is_not_stopped(survivor, refused):
+    found = {host: {**each, "in_ram": [each["name"]]} for host, each in SPLIT.items()}
+    (refusal,) = plan(found, survivor)["refusals"]
+    assert refusal.startswith(f"{', '.join(refused)} has its schema in RAM, so it forgets the cluster")
+    assert "replace_node with -e erlmcp_cluster_replaced=HOST" in refusal
+    assert ("leave_cluster with -e erlmcp_cluster_leaving=h1,h2" in refusal) is (survivor == "h3")
+
+
+def test_the_survivors_forget_a_loser_whose_schema_is_in_ram():
+    """What the refusal names: replace_node begins with that."""
+    store = Store(RUNNING, ("n1", "n2", "n3"), ("n1", "n2"), on_disk=("n1", "n2"))
+    seen = {name: View(name, "25", (), store) for name in ("n1", "n2")}
+    assert plan_forget(["n3"], seen, list(HOSTS.values())) == (("n3",), ("n1", "n2"))

@@ -22,7 +22,8 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._node.ready import node
 NO_UNIT = hashlib.sha256().hexdigest()
 STORE = (
     "[{state,running},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},{running,['erlmcp@127.0.0.1']},"
-    "{directory,{\"/d\"}},{tables,[{item,[{'erlmcp@127.0.0.1',disc_copies}],7,true,{[key,value]},[]}]}]"
+    "{directory,{\"/d\"}},{on_disk,['erlmcp@127.0.0.1']},{location,opt_disc},"
+    "{tables,[{item,[{'erlmcp@127.0.0.1',disc_copies}],7,true,{[key,value]},[]}]}]"
 )
 FIGURES = (
     "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},"
@@ -305,6 +306,7 @@ def test_rows_and_members_of_the_store_are_told(spec):
         "state": "running",
         "members": ["erlmcp@127.0.0.1", "erlmcp@127.0.0.2"],
         "running": ["erlmcp@127.0.0.1"],
+        "in_ram": ["erlmcp@127.0.0.2"],
         "rows": {"item": 7},
     }
 
