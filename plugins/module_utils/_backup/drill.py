@@ -97,10 +97,9 @@ class Drill:
             began = time.time()
             self._start(area, began)
             self.progress.phase("waiting until the drill's node is healthy")
-            pid = self.unit.state().pid
-            if pid:
-                state = _in_network_of(pid, lambda: self._watch(node, manifest["tables"]))
-            else:
+            try:
+                state = _in_network_of(self.unit.state().pid, lambda: self._watch(node, manifest["tables"]))
+            except FileNotFoundError:
                 state = {"problems": ["its node has ended at once"]}
             if state["problems"]:
                 state["journal"] = self.unit.journal(began)
@@ -221,13 +220,15 @@ def _in_network_of(pid, question):
     """Call ``question`` in the network of process ``pid``, in a child, and return its answer.
 
     :param question: a function without arguments that returns what JSON can hold.
-    :raises OpsError: what it raised, as text.
+    :raises FileNotFoundError: when there is no such process any more.
+    :raises OpsError: what the question raised, as text.
     """
-    receiving, sending = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _answer(pid, question, sending)
-    os.close(sending)
+    with open(f"/proc/{pid}/ns/net", encoding="ascii") as namespace:
+        receiving, sending = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _answer(namespace, question, sending)
+        os.close(sending)
     with os.fdopen(receiving, encoding="utf-8") as stream:
         text = stream.read()
     os.waitpid(child, 0)
@@ -237,11 +238,10 @@ def _in_network_of(pid, question):
     return answer["answer"]
 
 
-def _answer(pid, question, sending):
+def _answer(namespace, question, sending):
     try:
-        with open(f"/proc/{pid}/ns/net", encoding="ascii") as namespace:
-            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace.name)
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace.name)
         answer = {"answer": question()}
     except Exception as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
