@@ -149,6 +149,7 @@ class FakeObserver:
         options = {
             "drain": {"start": None, "undo": None, "count": None, "timeout_seconds": 0},
             "gate": True,
+            "application": "erlmcp",
             "members": [],
             "ports": [],
             "revert": True,
