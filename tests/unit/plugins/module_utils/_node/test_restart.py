@@ -122,6 +122,7 @@ class FakeObserver:
             slots.activate()
         self.running_release = "1"
         self.uptime = 1
+        self.members = ["a@h"]
         # What is another way when it is looked at again.
         self.later = {}
 
@@ -137,12 +138,13 @@ class FakeObserver:
             "figures": {"uptime_seconds": self.uptime},
             "release": {"running": self.running_release, **vars(release)},
             "config": vars(config),
-            "members": ["a@h"],
+            "members": self.members,
             "store": self.store.summary(),
             "distribution_error": None,
         }
 
     def observe_until(self, _good, _timeout):
+        self.members = self.later.get("members", self.members)
         return {**self.observe(), **self.later}
 
     def restart(self, **options):
