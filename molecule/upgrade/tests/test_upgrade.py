@@ -103,7 +103,9 @@ def test_upgrade_restart_and_rollback_fail_no_request(old, new):
         print(f"{playbook}: {time.monotonic() - started:.0f} s")
         assert done.rc == 0, done.messages
         if playbook == "upgrade":
-            assert done.changed == shown.changed
+            # In check mode there is no new archive that could be marked as proven.
+            proven = {each for each in done.changed if each[1].endswith("Verify every byte and every table")}
+            assert done.changed - proven == shown.changed
         assert set(versions().values()) == {version}
         assert all(pids()[name] != before[name] for name in HOSTS)
         assert watch.most_down_together() == 1
