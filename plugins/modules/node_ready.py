@@ -60,7 +60,7 @@ options:
     default: true
   connections_function:
     description: Function that counts the open connections, like C(erlmcp_admin:connection_count/0). A release that
-      lacks it gives C(null) in RV(figures).
+      lacks it gives C(null) in C(figures).
     type: str
 """
 
