@@ -40,7 +40,7 @@ def beside(name, content=b"archive", host="n1.example.org"):
                 "nodes": [f"erlmcp@{host}"],
             }
         ],
-        "files": [],
+        "files": [{"name": "mnesia.backup", "size": 1, "sha256": "0" * 64, "mode": 0o640, "mtime": 1}],
     }
     facts = {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return {"archive": facts, "manifest": manifest}
