@@ -203,7 +203,8 @@ def test_a_drill_has_what_the_node_needs_of_its_unit():
         without = ops(FIRST, "drill", archive, check=False)
         assert without[0] == 1
         assert "NEEDED is not set" in without[1]
-        ssh(FIRST, f"mkdir -p {DROP_IN.rpartition('/')[0]} && cat > {DROP_IN}", typed=SETTINGS)
+        laid_down = f"mkdir -p {DROP_IN.rpartition('/')[0]} && cat > {DROP_IN} && systemctl daemon-reload"
+        ssh(FIRST, laid_down, typed=SETTINGS)
         assert ops(FIRST, "drill", archive)[0] == 0
     finally:
         ssh(FIRST, f"rm -rf {DROP_IN.rpartition('/')[0]}; cp -p /var/tmp/env.sh {env}; systemctl daemon-reload")
