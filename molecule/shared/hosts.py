@@ -17,7 +17,18 @@ from pathlib import Path
 
 from hostlib.images import SUITES, builder_image, ensure_image, host_image
 from hostlib.inventory import read_inventories, recorded_host, recorded_hosts, wanted_hosts
-from hostlib.lifecycle import begin, bring_up, forget, in_parallel, inside, restore, save, system_state, take_down
+from hostlib.lifecycle import (
+    begin,
+    bring_up,
+    forget,
+    forget_connections,
+    in_parallel,
+    inside,
+    restore,
+    save,
+    system_state,
+    take_down,
+)
 from hostlib.machine import KEY, PARTS, HostsError, check_machine, ensure_key, exclusive, private, say
 from hostlib.processes import POWER_OFF_SIGNAL, leader, stop
 from hostlib.snapshots import Snapshot
@@ -91,6 +102,7 @@ def command_journal(options: argparse.Namespace) -> None:
 def command_power(options: argparse.Namespace) -> None:
     with exclusive() as lock:
         host = recorded_host(options.name)
+        forget_connections(host)
         if options.state == "on":
             bring_up([host], lock)
         elif options.state == "off":

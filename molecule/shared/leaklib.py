@@ -19,9 +19,14 @@ KEY_MARK = "PRIVATE KEY-----"
 
 
 def forms(secret):
-    """Return the secret as it is, and what base64 makes of it wherever it stands in a text."""
+    """Return the secret as it is, as programs escape it, and what base64 makes of it wherever it stands in a text."""
     raw = secret.encode()
-    found = {raw}
+    quoted = json.dumps(secret, ensure_ascii=False)[1:-1]
+    # Erlang writes other characters than those of ASCII as they are, or as a number.
+    numbered = "".join(each if each.isascii() else f"\\x{{{ord(each):X}}}" for each in quoted)
+    in_shell = secret.replace("'", "'\"'\"'")
+    escaped = (quoted, numbered, in_shell, json.dumps(secret)[1:-1], repr(secret)[1:-1])
+    found = {raw, *(text.encode() for text in escaped)}
     for offset in range(3):
         # Its ends depend on what stands beside the secret.
         found.add(base64.b64encode(b"\0" * offset + raw)[4:-4])

@@ -161,10 +161,16 @@ def ssh_command(address, command, terminal=False):
     ]
 
 
+# A login costs both ends a tenth of a second of processor time. hosts.py forgets these with the host.
+SHARED_LOGIN = ("ControlMaster=auto", "ControlPersist=60s", f"ControlPath={CACHE}/cp/%h-%p-%r-test")
+
+
 def ssh(address, command, typed="", check=True, timeout=60, terminal=False):
     """Run a shell command on a host as root; ``typed`` is its input, from a ``terminal`` if that matters to it."""
+    program, *arguments = ssh_command(address, command, terminal)
+    shared = [word for option in SHARED_LOGIN for word in ("-o", option)]
     done = subprocess.run(
-        ssh_command(address, command, terminal),
+        [program, *shared, *arguments],
         input=typed,
         capture_output=True,
         text=True,

@@ -45,7 +45,7 @@ options:
     choices: [hot, cold, stop]
     default: hot
   members:
-    description: What is in the archive. V(data) must be.
+    description: What is in the archive. V(data) must be. In V(logs) there are no crash dumps, which hold the cookie.
     type: list
     elements: str
     choices: [config, data, logs, tls]

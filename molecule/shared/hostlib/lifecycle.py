@@ -104,7 +104,11 @@ def forget(host: Host) -> None:
     stop(host.name)
     host.record.unlink(missing_ok=True)
     remove_tree(host.directory)
-    # Ansible would go on with a connection whose other end is gone.
+    forget_connections(host)
+
+
+def forget_connections(host: Host) -> None:
+    """Ansible and the tests would go on with a connection whose other end is gone."""
     for connection in CONNECTIONS.glob(f"{host.address}-*"):
         connection.unlink(missing_ok=True)
 

@@ -23,7 +23,7 @@ from .collect import (
     OWN,
     mnesia_directory,
     open_for_writing,
-    recent_files,
+    recent_logs,
     refuse_unaccounted,
     regular_files,
     size_below,
@@ -385,7 +385,7 @@ class Backup:
             for path in options["tls_paths"]:
                 sources += self._tls(path)
         if "logs" in options["members"]:
-            for name in recent_files(options["log_dir"], options["log_days"], time.time()):
+            for name in recent_logs(options["log_dir"], options["log_days"], time.time()):
                 path = os.path.join(options["log_dir"], name)
                 sources.append(Source(f"logs/{name}", path=path, may_grow=True, root=options["log_dir"]))
         return sources

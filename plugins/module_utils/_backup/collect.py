@@ -14,6 +14,7 @@ from .._core.errors import OpsError
 
 # Spool and scratch directories of backups, below the data directory because the node may write nowhere else.
 OWN = ".erlmcp-"
+_CRASH_DUMP = b"=erl_crash_dump:"
 
 
 def walk(root):
@@ -47,10 +48,27 @@ def regular_files(root, exclude=(), without=()):
     return found, skipped
 
 
-def recent_files(root, days, now):
-    """Relative paths of the regular files below ``root`` that were written in the last ``days`` days."""
+def recent_logs(root, days, now):
+    """Relative paths of the log files below ``root`` that were written in the last ``days`` days.
+
+    Without crash dumps: one holds the memory of the node, and so its cookie, and may be as large.
+    """
     since = now - days * 86400
-    return [name for name, status in walk(root) if stat.S_ISREG(status.st_mode) and status.st_mtime >= since]
+    return [
+        name
+        for name, status in walk(root)
+        if stat.S_ISREG(status.st_mode) and status.st_mtime >= since and not _is_crash_dump(os.path.join(root, name))
+    ]
+
+
+def _is_crash_dump(path):
+    if os.path.basename(path).startswith("erl_crash.dump"):
+        return True
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            return stream.read(len(_CRASH_DUMP)) == _CRASH_DUMP
+    except OSError:
+        return False
 
 
 def mnesia_directory(root):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 
 from .._core.errors import OpsError
 from .._core.files import exchange, sync_directory, write_atomically
+from .._core.scratch import scratch
 
 
 def check_can_exchange(data_dir):
@@ -26,7 +26,7 @@ def check_can_exchange(data_dir):
             "erlmcp_data_dir to a directory below it",
             kind="data",
         )
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(data_dir), prefix=".erlmcp-probe-") as probe:
+    with scratch(".erlmcp-probe", os.path.dirname(data_dir)) as probe:
         one, other = os.path.join(probe, "one"), os.path.join(probe, "other")
         os.mkdir(one)
         os.mkdir(other)

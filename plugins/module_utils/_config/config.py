@@ -20,6 +20,7 @@ from .diff import diffs, lines_diff, mask, secret_forms
 from .erts import release_waits
 from .live import check_same_protocol, check_whole
 from .plan import plan
+from .spec import TEXTS
 from .store import Store
 from .validate import validate
 
@@ -37,7 +38,9 @@ def lay_down(module, runner):
     params = module.params
     node = params["node"]
     forms = secret_forms(params["secrets"])
-    # Ansible masks the secrets as they are; in the files they may be escaped.
+    # The texts are kept out of the log of the host. They are shown, as differences, without the secrets in them, which
+    # Ansible masks as they are; in the files they may be escaped.
+    module.no_log_values.difference_update(params[name] for name in TEXTS)
     module.no_log_values.update(forms)
     wanted = wanted_files(params)
     _check_own(params["own_addresses"])

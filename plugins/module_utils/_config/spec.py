@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from .._core.node_spec import NODE_SPEC
 
+TEXTS = ("sys_config", "vm_args", "env_sh")
 CONFIG_SPEC = {
     **NODE_SPEC,
-    "sys_config": {"type": "str"},
-    "vm_args": {"type": "str"},
-    "env_sh": {"type": "str"},
+    # Secrets may stand in them, escaped in ways that Ansible does not know.
+    **{name: {"type": "str", "no_log": True} for name in TEXTS},
     "base": {"type": "str", "choices": ["none", "release"], "default": "none"},
     "release_files": {
         "type": "dict",

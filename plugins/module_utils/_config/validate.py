@@ -6,15 +6,11 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import os
 import pwd
 import re
-import shutil
-import tempfile
 
 from .._core.errors import OpsError
+from .._core.scratch import scratch
 from .._core.sets import write_files
 from .._erlang.release import find_release
 from .diff import mask
@@ -62,15 +58,9 @@ def _prerequisites(node):
 
 
 def _judge(files, vm_args, node, judge, account):
-    prefix = f"erlmcp-config-{hashlib.sha256(node['config_dir'].encode()).hexdigest()[:8]}-"
-    for left in glob.glob(os.path.join(tempfile.gettempdir(), f"{prefix}*")):
-        shutil.rmtree(left)
-    directory = tempfile.mkdtemp(prefix=prefix)
-    try:
+    with scratch("erlmcp-config") as directory:
         write_files(directory, files, account.pw_gid)
         return judge.problems(directory, vm_args)
-    finally:
-        shutil.rmtree(directory)
 
 
 def _shell_problems(text, runner):

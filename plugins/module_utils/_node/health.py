@@ -110,7 +110,7 @@ def _verdict(url, code, body, options):
         return Answer("http", "ok", detail)
     try:
         status = json.loads(text).get(options["status_key"])
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         status = None
     if status == options["status_value"]:
         return Answer("http", "ok", detail)

@@ -12,11 +12,11 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
-import tempfile
 import time
 
 from .._core.errors import OpsError
 from .._core.files import read_if_there, write_atomically
+from .._core.scratch import scratch
 from .._core.sets import Sets, group_id
 from .._erlang.node import Node, Unreachable
 from .keys import Keys
@@ -110,7 +110,7 @@ class Keeper:
             fits = self.openssl.public_key(files[KEY].decode()) == found.public_key
         except (OpsError, UnicodeDecodeError):
             return Held()
-        with tempfile.TemporaryDirectory(prefix="erlmcp-certificate-") as directory:
+        with scratch("erlmcp-certificate") as directory:
             paths = {}
             for name, content in (
                 (CERTIFICATE, files[CERTIFICATE]),

@@ -36,10 +36,19 @@ def test_a_file_next_to_a_left_out_directory_is_not_left_out(tmp_path):
     assert collect.regular_files(tmp_path, without=["mnesia"]) == (["mnesia-notes"], [])
 
 
-def test_recent_files_only(tree):
+def test_recent_logs_only(tree):
     os.utime(tree / "a", (0, 0))
-    assert "a" not in collect.recent_files(tree, 7, (tree / "deep/er/b").stat().st_mtime)
-    assert "deep/er/b" in collect.recent_files(tree, 7, (tree / "deep/er/b").stat().st_mtime)
+    assert "a" not in collect.recent_logs(tree, 7, (tree / "deep/er/b").stat().st_mtime)
+    assert "deep/er/b" in collect.recent_logs(tree, 7, (tree / "deep/er/b").stat().st_mtime)
+
+
+def test_crash_dumps_are_no_logs(tree):
+    """They hold the cookie, whatever they are called."""
+    for name, content in (("erl_crash.dump.1.gz", "packed"), ("dump", "=erl_crash_dump:0.5\n"), ("log", "=erl_crash")):
+        (tree / name).write_text(content)
+    found = collect.recent_logs(tree, 7, 0)
+    assert "log" in found
+    assert not {"dump", "erl_crash.dump.1.gz"} & set(found)
 
 
 def test_sizes_of_everything_and_of_places(tree):

@@ -86,6 +86,7 @@ def options(url, **others):
         (200, "fine", {"status_key": ""}, "ok"),
         (200, "fine", {}, "unhealthy"),
         (200, "[]", {}, "unhealthy"),
+        (200, "[" * 60000, {}, "unhealthy"),
         (503, '{"status": "healthy"}', {}, "unhealthy"),
         (404, "", {}, "absent"),
     ],
