@@ -17,7 +17,8 @@ from testlib import CACHE, RELEASES, Hosts, play, ssh
 HOSTS = Hosts(Path(__file__).parents[1])
 (ADDRESS,) = HOSTS.values()
 STATE = (
-    'find / -xdev \\( -path /var/log/journal -o -path /tmp -o -path /var/tmp -o -path "$HOME" \\) -prune'
+    "find / -xdev \\( -path /var/log/journal -o -path /tmp -o -path /var/tmp -o -path /var/cache/test-bytecode"
+    ' -o -path "$HOME" \\) -prune'
     " -o -newer /var/tmp/mark -not -path '/var/lib/systemd/*' -not -path '/var/log/*' -type f -print"
 )
 

@@ -36,6 +36,7 @@ DPKG_OPTIONS = (
     "force-unsafe-io",
 )
 CUSTOMIZE = PARTS / "customize-image.sh"
+HOOK_FILES = (CUSTOMIZE, PARTS / "zip_bytecode.py")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Image:
     @property
     def name(self) -> str:
         """Named by all that decides its content, so that a change makes another."""
-        hook = CUSTOMIZE.read_text() if self.installable else ""
+        hook = "".join(path.read_text() for path in HOOK_FILES) if self.installable else ""
         digest = hashlib.sha256(json.dumps([asdict(self), DPKG_OPTIONS, hook]).encode()).hexdigest()
         return f"{self.kind}-{self.suite}-{digest[:16]}"
 
