@@ -209,24 +209,24 @@ def test_a_partition_is_seen_from_both_sides_and_repaired():
     assert everything() == state
 
 
-# The smaller side is kept, so that two nodes are stopped together and started one after the other.
-@pytest.mark.parametrize(
-    ("marker", "times"),
-    [
-        ("Stop the node whose rows are not kept", 1),
-        ("PLAY [Back up what they had at their stop]", 1),
-        # Printed once for each node.
-        ("PLAY [Start them with the rows that are kept]", 2),
-        ("Clear the master nodes", 1),
-    ],
+# Each run is killed further on than the one before it. The start is printed once for each node.
+MARKERS = (
+    ("Stop the node whose rows are not kept", 1),
+    ("PLAY [Back up what they had at their stop]", 1),
+    ("PLAY [Start them with the rows that are kept]", 2),
+    ("Clear the master nodes", 1),
 )
-def test_a_repair_that_was_killed_is_finished_by_the_next(marker, times):
+
+
+def test_repairs_that_are_killed_one_after_the_other_are_finished_by_the_next():
+    """The smaller side is kept, so that two nodes are stopped together and started one after the other."""
     cut()
     lost = put(HOSTS[FIRST], 5, "lost")
     kept = put(HOSTS[THIRD], 5, "kept")
     heal()
     choice = {"erlmcp_cluster_survivor": THIRD}
-    kill_after(start(REPAIR, HOSTS, choice), marker, times=times, timeout=300)
+    for marker, times in MARKERS:
+        kill_after(start(REPAIR, HOSTS, choice), marker, times=times, timeout=300)
     done = play(REPAIR, HOSTS, choice)
     assert done.rc == 0, done.messages
     assert_one_cluster()

@@ -58,7 +58,7 @@ def playbooks():
 def runs(fetched):
     """Playbook to its variables, in an order in which each finds something to do."""
     archives = {"erlmcp_backup_fetch_dir": fetched, "erlmcp_backup_restore_from": fetched}
-    # What each host is done to for itself is seen on one as well as on three.
+    # What each host is done to for itself is seen on one as well as on all.
     return {
         "site": {"erlmcp_gather_facts": True},
         "check_health": ONE,
