@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from testlib import Hosts, Mcp, health, http, play, ssh
+from testlib import Hosts, Mcp, health, http, play, ssh, wait_until
 
 HOSTS = Hosts(Path(__file__).parents[1])
 NODES = [f"erlmcp@{name}" for name in HOSTS]
@@ -111,7 +111,9 @@ def test_logs_reach_the_journal_and_the_file(name):
     with Mcp(HOSTS[name]) as client:
         client.ask("tools/list")
     assert 'method="tools/list"' in ssh(HOSTS[name], "journalctl -u erlmcp -n 50 -o cat").stdout
-    assert 'method="tools/list"' in ssh(HOSTS[name], "tail -50 /var/log/erlmcp/erlmcp.log").stdout
+    # Erlang writes to a file two seconds later.
+    logged = "tail -50 /var/log/erlmcp/erlmcp.log"
+    wait_until(lambda: 'method="tools/list"' in ssh(HOSTS[name], logged).stdout, "it is not in the file", seconds=10)
 
 
 def test_check_health_shows_every_node():
