@@ -161,7 +161,7 @@ def ssh_command(address, command, terminal=False):
     ]
 
 
-# A login costs both ends a tenth of a second of processor time. hosts.py forgets these with the host.
+# With a login for each command, ssh and sshd took a tenth of the processors. hosts.py forgets these with the host.
 SHARED_LOGIN = ("ControlMaster=auto", "ControlPersist=60s", f"ControlPath={CACHE}/cp/%h-%p-%r-test")
 
 
