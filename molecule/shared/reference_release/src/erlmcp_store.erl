@@ -2,7 +2,8 @@
 %% audit trail of tool calls in a DETS file.
 %%
 %% Schema and tables are made on this node alone when there are none; copies on
-%% other nodes are the operator's act.
+%% other nodes are the operator's act. With `make_tables' off Mnesia runs as it is
+%% found, and nothing can be stored in it.
 -module(erlmcp_store).
 -behaviour(gen_server).
 
@@ -22,15 +23,13 @@
 -record(erlmcp_item, {key :: {session_id(), Key :: binary()},
                       value :: erlmcp_json:json()}).
 
--define(TABLES, [erlmcp_session, erlmcp_item]).
 -define(AUDIT, erlmcp_audit).
 
-%% @doc Start Mnesia, with schema and tables of its own if there are none yet.
+%% @doc Start Mnesia, with schema and tables of its own if there are none yet and
+%% `make_tables' is on.
 -spec open() -> ok | {error, term()}.
 open() ->
-    case open([fun create_schema/0, fun mnesia:start/0,
-               fun() -> create_table(erlmcp_session, record_info(fields, erlmcp_session)) end,
-               fun() -> create_table(erlmcp_item, record_info(fields, erlmcp_item)) end]) of
+    case open(steps(tables())) of
         ok ->
             ok;
         {error, Reason} ->
@@ -43,10 +42,11 @@ open() ->
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
-%% @doc Whether this node can read all tables.
+%% @doc Whether Mnesia runs, and this node can read all tables.
 -spec is_loaded() -> boolean().
 is_loaded() ->
-    lists:all(fun(Table) -> table_info(Table, where_to_read, nowhere) =/= nowhere end, ?TABLES).
+    mnesia:system_info(is_running) =:= yes andalso
+        lists:all(fun(Table) -> table_info(Table, where_to_read, nowhere) =/= nowhere end, tables()).
 
 -spec session_count() -> non_neg_integer().
 session_count() ->
@@ -131,6 +131,20 @@ handle_info({'EXIT', _Waiter, _Reason}, State) ->
 terminate(_Reason, _State) ->
     dets:close(?AUDIT).
 
+tables() ->
+    case erlmcp_app:env(make_tables) of
+        true -> [erlmcp_session, erlmcp_item];
+        false -> []
+    end.
+
+%% Mnesia has a schema that nobody made in RAM.
+steps([]) ->
+    [fun mnesia:start/0];
+steps(_Tables) ->
+    [fun create_schema/0, fun mnesia:start/0,
+     fun() -> create_table(erlmcp_session, record_info(fields, erlmcp_session)) end,
+     fun() -> create_table(erlmcp_item, record_info(fields, erlmcp_item)) end].
+
 open([]) ->
     ok;
 open([Step | Steps]) ->
@@ -159,7 +173,7 @@ create_table(Table, Fields) ->
     end.
 
 wait_for_tables() ->
-    case mnesia:wait_for_tables(?TABLES, infinity) of
+    case mnesia:wait_for_tables(tables(), infinity) of
         ok -> ?LOG_NOTICE("store loaded: ~b sessions", [session_count()]);
         {error, Reason} -> ?LOG_ERROR("store not loaded: ~tp", [Reason])
     end.
