@@ -40,8 +40,11 @@ options:
     type: str
     default: root
   authorities:
-    description: Certificates of the authorities that are trusted, as PEM texts. Empty is for check mode on a control
-      node that has no authority yet.
+    description:
+      - Certificates of the authorities that are trusted, as PEM texts. Empty is for check mode on a control node that
+        has no authority yet.
+      - Where none of them is among those that the host trusts now, the module refuses, because peers and clients that
+        have not been given the new ones would be cut off. Give both for the time of a change.
     type: list
     elements: str
     required: true

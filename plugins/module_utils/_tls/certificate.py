@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import shutil
 import time
 
@@ -25,6 +26,7 @@ from .plan import Held, days_left, is_renewed, reasons
 from .serving import host_context, prove_served
 
 CERTIFICATE, KEY, AUTHORITIES, BOTH = FILES = ("cert.pem", "key.pem", "ca.pem", "both.pem")
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _PENDING = "pending"
 _KEPT_SETS = 2
 # OTP keeps the files of PEM it has read, for its listeners and for its distribution, until it is told otherwise or, by
@@ -47,6 +49,11 @@ def certificate(module, runner):
     return result
 
 
+def authorities_in(text):
+    """Return the certificates of a PEM text, each as its base64 without spaces."""
+    return {b"".join(found.split()) for found in _PEM.findall(text)}
+
+
 class Keeper:
     """One call of the module."""
 
@@ -62,9 +69,10 @@ class Keeper:
         self.authorities = "".join(f"{text.strip()}\n" for text in params["authorities"]).encode()
 
     def run(self):
+        held, files = self._observe()
+        self._refuse_strange_authorities(files[AUTHORITIES])
         if not self.authorities and not self.check_mode:
             raise OpsError("authorities is empty: give at least one certificate that is trusted", kind="input")
-        held, files = self._observe()
         due = reasons(held, self.params["names"], self.now, self.params["renew_days"])
         strays = self.keys.strays()
         in_order = not strays and self._is_in_order()
@@ -95,6 +103,21 @@ class Keeper:
                 + (f"private keys: {self.keys.form}\n" if strays else ""),
             },
         }
+
+    def _refuse_strange_authorities(self, trusted):
+        """Refuse to give the host other authorities than it trusts: who is not given them too is cut off from it."""
+        known = authorities_in(trusted or b"")
+        if not known or known & authorities_in(self.authorities):
+            return
+        raise OpsError(
+            f"{os.path.join(self.params['dir'], AUTHORITIES)} trusts {len(known)} CA(s), and this control node has "
+            f"{'another one' if self.authorities else 'none'}: other hosts and clients would not accept what it "
+            "issues. Copy the directory of the CA (erlmcp_tls_ca_dir) from the control node that made it; with "
+            "certificates of your own, keep the old one in erlmcp_tls_authority_files until all have the new. If the "
+            "CA is lost, replace it: run introduce_ca with -e erlmcp_tls_ca_adopt=true and an empty erlmcp_tls_ca_dir, "
+            "then replace_ca and retire_ca",
+            kind="authorities",
+        )
 
     def _observe(self):
         current = self.sets.slots.state().current

@@ -171,7 +171,25 @@ def test_another_authority_is_trusted_before_it_issues(ask, ours, theirs, tmp_pa
     assert done["due"] == []
     assert ask(authorities=[theirs.text], issuer=theirs.text)["due"] == []
     # Had the old one been given up first, nobody could have connected.
-    assert ask(authorities=[ours.text], issuer=ours.text, check=True)["due"] == ["untrusted", "issuer"]
+    with pytest.raises(OpsError, match="this control node has another one"):
+        ask(authorities=[ours.text], issuer=ours.text, check=True)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_control_node_without_the_ca_of_the_host_is_refused(ask, ours, theirs, tmp_path, check):
+    """A second operator would make another CA, and give the hosts certificates that nobody accepts."""
+    ask(certificate=ours.sign(ask()["request"]))
+    before = files(tmp_path)
+    with pytest.raises(OpsError, match=r"trusts 1 CA\(s\), and this control node has none"):
+        ask(check=check, authorities=[], issuer=None)
+    with pytest.raises(OpsError, match=r"this control node has another one: .*erlmcp_tls_ca_adopt=true"):
+        ask(check=check, authorities=[theirs.text], issuer=theirs.text)
+    assert files(tmp_path) == before
+
+
+def test_the_same_ca_in_another_form_is_the_same(ask, ours, tmp_path):
+    ask(certificate=ours.sign(ask()["request"]))
+    assert not ask(authorities=[f"# ours\n{ours.text.strip()}"], check=True)["due"]
 
 
 def test_files_of_the_user(ask, ours, tmp_path):
