@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -182,6 +183,41 @@ def ssh(address, command, typed="", check=True, timeout=60, terminal=False):
     return done
 
 
+def console(address, expression, meanwhile=lambda: None, seconds=30):
+    """Open a remote console, type an expression when it is ready, and close it; return what the terminal showed.
+
+    :param meanwhile: called while the console is open; its result is returned as the second value.
+    """
+    process = subprocess.Popen(
+        ssh_command(address, "ROOTS_SECRET=x erlmcp remote_console", terminal=True),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+    )
+    shown = b""
+
+    def read_until(text):
+        nonlocal shown
+        deadline = time.monotonic() + seconds
+        while text not in shown:
+            left = deadline - time.monotonic()
+            ready = select.select([process.stdout], [], [], max(left, 0))[0]
+            part = process.stdout.read(4096) if ready else b""
+            assert part, shown.decode("utf-8", "replace")
+            shown += part
+
+    try:
+        read_until(b")1> ")
+        process.stdin.write(f"{expression}\r".encode())
+        read_until(b")2> ")
+        result = meanwhile()
+    finally:
+        process.kill()
+        process.communicate()
+    return shown.decode("utf-8", "replace").replace("\r\n", "\n"), result
+
+
 def http(address, port, path, timeout=3):
     """Return (status, text) of a GET."""
     try:
@@ -217,7 +253,7 @@ def wait_until_healthy(address, seconds=60):
 
 def _found(balancer):
     """What its health checks say of each server of each backend."""
-    lines = ssh(balancer, "echo 'show stat' | nc -N -U /run/haproxy/admin.sock").stdout.splitlines()
+    lines = ssh(balancer, "echo 'show stat' | nc -N -U /run/haproxy/erlmcp.sock").stdout.splitlines()
     columns = lines[0].removeprefix("# ").split(",")
     rows = [dict(zip(columns, line.split(","))) for line in lines[1:] if line]
     return [row["status"] for row in rows if row["svname"] not in ("FRONTEND", "BACKEND")]

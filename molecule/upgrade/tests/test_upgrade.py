@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from backuplib import SOAK, content, pid
 from loadlib import HttpLoad, McpLoad
-from testlib import Hosts, Watch, health, play, reachable, ssh, start
+from testlib import Hosts, Watch, health, play, reachable, ssh, start, wait_until
 
 SCENARIO = Path(__file__).parents[1]
 HOSTS = Hosts(SCENARIO)
@@ -33,7 +34,9 @@ def archive(version):
 
 
 def versions():
-    return {name: ssh(address, "cat /run/erlmcp/started.release").stdout.strip() for name, address in HOSTS.items()}
+    # While systemd waits before it starts a node again, there is no runtime directory.
+    read = "until cat /run/erlmcp/started.release 2> /dev/null; do sleep 0.1; done"
+    return {name: ssh(address, read).stdout.strip() for name, address in HOSTS.items()}
 
 
 def pids():
@@ -42,7 +45,7 @@ def pids():
 
 def server_states():
     """Administrative state of each server of each backend, 0 for one that gets its share."""
-    lines = ssh(BALANCER, "echo 'show servers state' | nc -N -U /run/haproxy/admin.sock").stdout.splitlines()
+    lines = ssh(BALANCER, "echo 'show servers state' | nc -N -U /run/haproxy/erlmcp.sock").stdout.splitlines()
     fields = [line.split() for line in lines if line[:1].isdigit() and " " in line]
     return {(each[1], each[3]): each[6] for each in fields}
 
@@ -237,6 +240,60 @@ def test_the_balancer_learns_who_leaves_and_who_joins(old):
     assert back.rc == 0, back.messages
     assert {name for _backend, name in server_states()} == set(HOSTS)
     assert len({content(address)[4] for address in HOSTS.values()}) == 1
+
+
+def is_closed(connection, seconds=1):
+    connection.settimeout(seconds)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def is_refused(place):
+    """Whether a new connection is closed at once."""
+    try:
+        with socket.create_connection(place, timeout=5) as connection:
+            return is_closed(connection)
+    except ConnectionResetError:
+        return True
+
+
+def test_one_source_does_not_shut_the_others_out():
+    """The limit is a tenth of ``erlmcp_load_balancer_maxconn``; who says nothing is not kept for long."""
+    allowed, more = 500, 40
+    with ExitStack() as held:
+        connections = [
+            held.enter_context(socket.create_connection((BALANCER, 5005), timeout=5)) for _number in range(allowed)
+        ]
+        for connection in connections:
+            connection.sendall(b"{")
+        assert all(is_refused((BALANCER, 5005)) for _number in range(more))
+        request = """{"jsonrpc": "2.0", "id": 1, "method": "ping"}"""
+        for name in HOSTS:
+            answer = ssh(
+                HOSTS[name],
+                f"exec 3<>/dev/tcp/{BALANCER}/5005; echo '{request}' >&3; timeout 5 head -n 1 <&3; exec "
+                f"4<>/dev/tcp/{BALANCER}/8080; printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&4; timeout 5 head -n 1 <&4",
+            ).stdout
+            assert '"result"' in answer, answer
+            assert "200 OK" in answer, answer
+        assert sum(is_closed(connection, 0.001) for connection in connections) == 0
+    with socket.create_connection((BALANCER, 5005), timeout=5) as silent:
+        assert not is_closed(silent, 1)
+        assert is_closed(silent, 10)
+
+
+def test_what_was_edited_by_hand_is_repaired_and_loaded():
+    """The process that runs says that it has the right configuration: the edit left its name alone."""
+    ssh(BALANCER, f"sed -i '/server {THIRD}/d' /etc/haproxy/haproxy.cfg && systemctl reload haproxy")
+    wait_until(lambda: {name for _backend, name in server_states()} == {FIRST, SECOND}, "HAProxy has not loaded it")
+    done = play("erlmcp.ops.site", HOSTS, options=["--tags", "erlmcp_load_balancer"])
+    assert done.rc == 0, done.messages
+    assert {name for _backend, name in server_states()} == set(HOSTS)
+    assert ssh(BALANCER, "stat -c '%U %a' /run/haproxy/erlmcp.sock").stdout.strip() == "root 600"
 
 
 def told_who_is_at_work(running):

@@ -67,6 +67,7 @@ def _rendered(tmp_path_factory):
     balancers = {
         f"{name}-balancer": {"erlmcp_hosts_group": name, "erlmcp_cluster_leaving": ["n3.test"]} for name in CLUSTERS
     }
+    balancers["own-balancer"]["erlmcp_load_balancer_connections_per_source"] = 0
     inventory = {"all": {"children": {**CLUSTERS, "balancers": {"hosts": balancers}}}}
     (directory / "hosts.yml").write_text(json.dumps(inventory))
     internals = {
@@ -119,6 +120,12 @@ def test_ports_and_health_are_those_of_the_nodes(rendered):
     assert "bind *:8080" in section(rendered, "own", "erlmcp_http")
     text = (rendered / "own-balancer.cfg").read_text()
     assert "http-check send meth GET uri '/mcp/health?a=b#c' ver" in text
+
+
+def test_one_source_has_a_tenth_of_all_connections_unless_it_is_to_have_all(rendered):
+    assert "tcp-request connection reject if { sc0_conn_cur gt 10000 }" in section(rendered, "guide", "erlmcp_mcp")
+    assert "tcp-request connection reject if { sc0_conn_cur gt 10000 }" in section(rendered, "guide", "erlmcp_http")
+    assert "stick-table" not in (rendered / "own-balancer.cfg").read_text()
 
 
 def test_a_release_without_a_listener_gets_none_for_it(rendered):
