@@ -51,10 +51,13 @@ class Secrets:
 
 
 class ProcessWatch(Threads):
-    """Reads the arguments of every new process of this machine, and so of its test hosts, all the time.
+    """Reads arguments and environment of every new process of this machine, and so of its test hosts, all the time.
 
     >>> with ProcessWatch(secrets) as watch: ...
     >>> assert watch.seen > 100 and not watch.found, watch.found
+
+    ``found``: (name of a secret, arguments that hold it). ``in_environment``: (name of a secret, arguments of a process
+    whose environment holds it).
     """
 
     def __init__(self, secrets, interval=0.04):
@@ -63,6 +66,7 @@ class ProcessWatch(Threads):
         self.interval = interval
         self.seen = 0
         self.found = set()
+        self.in_environment = set()
         super().__init__(self._look_on, [()])
 
     def _look_on(self):
@@ -76,9 +80,11 @@ class ProcessWatch(Threads):
     def _look_at(self, number):
         with suppress(OSError):
             arguments = Path("/proc", number, "cmdline").read_bytes()
+            environment = Path("/proc", number, "environ").read_bytes()
             self.seen += 1
-            for name in self.secrets.found_in(arguments):
-                self.found.add((name, arguments.replace(b"\0", b" ").decode(errors="replace")[:200]))
+            shown = arguments.replace(b"\0", b" ").decode(errors="replace")[:200]
+            self.found |= {(name, shown) for name in self.secrets.found_in(arguments)}
+            self.in_environment |= {(name, shown) for name in self.secrets.found_in(environment)}
 
 
 _SEARCH = """

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 _ROLES = Path(__file__).parents[2] / "roles"
 
@@ -24,10 +26,14 @@ class ActionModule(ActionBase):
             {
                 "roles": {"type": "list", "elements": "str", "default": []},
                 "problems": {"type": "list", "elements": "str", "default": []},
+                "rendered": {"type": "dict", "default": {}},
             }
         )
         # What has a wrong type would make the judgement fail without naming the variable.
-        found = self._type_errors(options["roles"], task_vars) or self._problems(options["problems"])
+        found = self._type_errors(options["roles"], task_vars) or [
+            *self._problems(options["problems"]),
+            *self._refused(options["rendered"]),
+        ]
         if found:
             return {"failed": True, "msg": "\n".join(found), "problems": found}
         return {"changed": False}
@@ -36,7 +42,10 @@ class ActionModule(ActionBase):
         options = {name: option for role in roles for name, option in self._options_of(role).items()}
         # The default of one that is not there is a template, which only its role can render.
         spec = {name: option for name, option in options.items() if name in task_vars and not _is_secret_text(option)}
-        given = self._templar.template({name: task_vars[name] for name in spec})
+        try:
+            given = self._templar.template({name: task_vars[name] for name in spec})
+        except AnsibleError as error:
+            return [_said_by_filter(error)]
         return ArgumentSpecValidator(spec).validate(given, validate_role_argument_spec=True).error_messages
 
     def _options_of(self, role):
@@ -45,7 +54,35 @@ class ActionModule(ActionBase):
         return specs["contract" if role == "erlmcp" else "main"]["options"]
 
     def _problems(self, names):
-        return [problem for name in names for problem in self._templar.resolve_variable_expression(name)]
+        found = []
+        for name in names:
+            try:
+                found += self._templar.resolve_variable_expression(name)
+            except AnsibleError as error:
+                found.append(_said_by_filter(error))
+        # A filter may refuse for several of them.
+        return list(dict.fromkeys(found))
+
+    def _refused(self, rendered):
+        for name, made_of in rendered.items():
+            try:
+                self._templar.resolve_variable_expression(name)
+            except AnsibleError as error:
+                said = _said_by_filter(error)
+                yield f"{made_of}: {said}" if made_of else said
+
+
+def _said_by_filter(error):
+    """Return what a filter of this collection said, without what Ansible has wrapped around it.
+
+    :raises AnsibleError: the error itself, when it comes from elsewhere.
+    """
+    cause = error
+    while cause is not None:
+        if isinstance(cause, OpsError):
+            return str(cause)
+        cause = cause.__cause__
+    raise error
 
 
 def _is_secret_text(option):

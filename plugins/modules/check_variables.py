@@ -34,6 +34,12 @@ options:
     type: list
     elements: str
     default: []
+  rendered:
+    description:
+      - Names of variables that filters of this collection make, to the names of what they are made of; empty where the
+        filter names that itself. What a filter refuses is a problem, in the filter's words, after those names.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

@@ -47,6 +47,11 @@ VARIABLES = {
     "the guide's cookie": ({"erlmcp_cookie": "erlmcp"}, ["erlmcp_cookie"]),
     "log level": ({"erlmcp_node_log_level": "loud"}, ["erlmcp_node_log_level"]),
     "term without an end": ({"erlmcp_node_config_terms": ["{my_app, [{a, 1}"]}, ["erlmcp_node_config_terms"]),
+    "flag without a sign, and a name with a space": (
+        {"erlmcp_node_vm_args": {"P": 5}, "erlmcp_node_environment": {"A B": "c"}},
+        ["erlmcp_node_vm_args: 'P' is no flag", "erlmcp_node_environment: 'A B' is no name"],
+    ),
+    "address that is none": ({"erlmcp_node_allowed_addresses": ["10.0.0.300/99"]}, ["erlmcp_node_allowed_addresses"]),
     "cookie in vm.args": ({"erlmcp_node_vm_args": {"-setcookie": "x"}}, ["-setcookie"]),
     "secrets in archives that are not encrypted": (
         {"erlmcp_backup_members": ["data", "config", "tls"], "erlmcp_node_config_secrets": ["abcdefghijklmnopqrst"]},
@@ -77,6 +82,9 @@ def test_a_bad_variable(play_bad, variables, named):
     messages = play_bad(variables)
     assert [name for name in named if name not in messages] == []
     assert "abcdefghijklmnopqrst" not in messages
+    # What Ansible wraps around the words of a filter is of no use to whoever has to correct a variable.
+    assert "filter plugin" not in messages
+    assert "Finalization" not in messages
 
 
 @pytest.mark.parametrize("case", ["several at once", "term without an end", "wrong checksum"])

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from testlib import CACHE, Hosts, command_line, ssh
+from testlib import CACHE, Hosts, command_line, console, ssh
 
 HOSTS = Hosts(Path(__file__).parents[1])
 COOKIE = (CACHE / "cookies" / "erlmcp").read_text().strip()
@@ -43,7 +43,7 @@ def test_it_is_in_no_process_list_while_operators_work():
     sampler.start()
     for command in ("ping", "eval 'node().'", "rpc erlang node", "pid", "status"):
         ssh(HOSTS[name], f"for i in $(seq 10); do erlmcp {command}; done")
-    ssh(HOSTS[name], "timeout 2 erlmcp remote_console", check=False, terminal=True)
+    console(HOSTS[name], "node().")
     subprocess.run(
         command_line("erlmcp.ops.check_health", HOSTS, options=["--limit", name]), check=True, capture_output=True
     )
@@ -56,16 +56,10 @@ def test_it_is_in_no_process_list_while_operators_work():
 
 def test_what_is_in_roots_environment_reaches_no_process_of_the_account():
     address = next(iter(HOSTS.values()))
-    console = threading.Thread(
-        target=lambda: ssh(address, "ROOTS_SECRET=x timeout 4 erlmcp remote_console", check=False, terminal=True)
-    )
-    console.start()
-    shown = ssh(
-        address, "sleep 2; for p in $(pgrep -u erlmcp); do tr '\\0' '\\n' < /proc/$p/environ; ps -o args= $p; done"
-    )
-    console.join()
-    assert "-remsh" in shown.stdout
-    assert "ROOTS_SECRET" not in shown.stdout
+    look = "for p in $(pgrep -u erlmcp); do tr '\\0' '\\n' < /proc/$p/environ; ps -o args= $p; done"
+    _shown, processes = console(address, "node().", lambda: ssh(address, look).stdout)
+    assert "-remsh" in processes
+    assert "ROOTS_SECRET" not in processes
 
 
 @EACH

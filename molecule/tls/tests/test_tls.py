@@ -15,8 +15,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from hostile import HostileNode
 from loadlib import McpLoad
-from testlib import CACHE, Hosts, Mcp, Threads, play, ssh
+from testlib import CACHE, Hosts, Mcp, Threads, console, play, ssh
 
 SCENARIO = Path(__file__).parents[1]
 HOSTS = Hosts(SCENARIO)
@@ -231,6 +232,25 @@ def test_the_tools_of_an_operator_work_over_tls():
     assert done.rc == 0, done.messages
 
 
+def terminals_in_use():
+    return ssh(ADDRESS, "ps -eo tty=,args= | grep -e [r]emsh -e '[s]ystemd-run'").stdout.splitlines()
+
+
+def test_a_node_in_an_attackers_hands_runs_nothing_outside_of_its_sandbox():
+    """Who asks over TLS, or opens a console, is an Erlang that the node can make run anything."""
+    with HostileNode(ADDRESS) as hostile:
+        assert hostile.evaluate("timer:sleep(1500), asked.").strip() == "asked"
+        shown, terminals = console(ADDRESS, "timer:sleep(1000), 1 + 41.", terminals_in_use)
+        assert "42" in shown
+        for _attempt in range(3):
+            assert play("erlmcp.ops.check_health", HOSTS).rc == 0
+    assert hostile.victims() == {"ctl", "ops", ""}, hostile.told
+    assert hostile.escaped() == []
+    # Nothing can be typed into root's terminal from another one.
+    of = {line.split()[1].rpartition("/")[2][:7]: line.split()[0] for line in terminals}
+    assert len({of["systemd"], of["beam.sm"]}) == 2, terminals
+
+
 def test_a_running_cluster_is_not_split_by_a_change_of_protocol():
     before = pids()
     done = play("erlmcp.ops.site", HOSTS, {"erlmcp_tls_distribution_enabled": False})
@@ -246,6 +266,29 @@ def test_an_end_that_is_near_is_warned_of_and_no_reason_to_replace_anything():
     assert done.rc == 0, done.messages
     assert not done.changed
     assert done.output.count("run the playbook rotate_tls") == len(HOSTS) + 1
+
+
+@pytest.mark.parametrize("given", ["none", "another"])
+def test_a_control_node_without_the_ca_of_the_hosts_changes_nothing(given, tmp_path):
+    """A second operator: every playbook that would make a CA, or use a wrong one, refuses before it does."""
+    wrong = tmp_path / "ca"
+    if given == "another":
+        (wrong / "trusted").mkdir(parents=True)
+        stranger = Authority(tmp_path)
+        (wrong / "trusted" / "1.pem").write_text((stranger.directory / "ca.pem").read_text())
+        (wrong / "issuer.pem").symlink_to("trusted/1.pem")
+    before = sorted(tmp_path.rglob("*")), {(name, port): served(HOSTS[name], port) for name in HOSTS for port in PORTS}
+    variables = {"erlmcp_tls_ca_dir": str(wrong), "erlmcp_tls_clients": ["another"], "erlmcp_tls_renew": "always"}
+    has = "none" if given == "none" else "another one"
+    for playbook, options in (
+        ("site", ["--check"]),
+        *((name, []) for name in ("site", "client_certificates", "introduce_ca", "rotate_tls")),
+    ):
+        done = play(f"erlmcp.ops.{playbook}", HOSTS, variables, options)
+        assert done.rc != 0, playbook
+        assert f"trusts 1 CA(s), and this control node has {has}" in done.messages, (playbook, done.messages)
+        assert not done.changed, playbook
+    assert (sorted(tmp_path.rglob("*")), {key: served(HOSTS[key[0]], key[1]) for key in before[1]}) == before
 
 
 class HealthLoad(Threads):
@@ -324,3 +367,22 @@ def test_the_ca_is_replaced_while_the_cluster_serves(tmp_path, under_load):
     again = play("erlmcp.ops.rotate_tls", HOSTS)
     assert again.rc == 0, again.messages
     assert not again.changed
+
+
+def test_a_ca_that_is_lost_is_replaced_in_the_same_three_steps(tmp_path):
+    running = pids()
+    _serial, lost = served(ADDRESS, 5005)
+    (PKI / "ca").rename(tmp_path / "lost")
+    client = {"erlmcp_tls_clients": ["test"]}
+    for playbook, variables in (
+        ("introduce_ca", {**client, "erlmcp_tls_ca_adopt": "true"}),
+        ("replace_ca", client),
+        ("retire_ca", client),
+    ):
+        done = play(f"erlmcp.ops.{playbook}", HOSTS, variables)
+        assert done.rc == 0, done.messages
+        assert is_answered(ADDRESS, 5005, context(check_hostname=False))
+        assert is_answered(BALANCER, 8080, context(check_hostname=False))
+    assert served(ADDRESS, 5005)[1] != lost
+    assert all(members(name) == set(NODES.values()) for name in HOSTS)
+    assert pids() == running

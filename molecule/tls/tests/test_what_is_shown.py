@@ -175,6 +175,12 @@ def test_no_list_of_processes_shows_a_secret(evidence):
     assert evidence["watch"].found == set()
 
 
+def test_no_environment_has_a_secret_but_that_of_the_node_and_of_who_asks_it(evidence):
+    """A variable of the node's environment is one; env.sh is read by the control command as well, as the account."""
+    watched = evidence["watch"].in_environment
+    assert {name for name, _arguments in watched} == {"password"}, watched
+
+
 def test_no_journal_has_a_secret(evidence):
     assert all(each["journal_bytes"] > 10_000 for each in evidence["found"].values())
     assert {name: each["journal"] for name, each in evidence["found"].items() if each["journal"]} == {}

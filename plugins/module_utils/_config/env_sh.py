@@ -35,7 +35,9 @@ def environment(text):
 
 def _quoted(name, value):
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise OpsError(f"{name!r} is no name of an environment variable", kind="config")
+        raise OpsError(
+            f"{name!r} is no name of an environment variable: use letters, digits and underscores", kind="config"
+        )
     if name in _COOKIES:
         raise OpsError(
             f"{name}: the cookie does not belong into the environment; erlmcp_cookie goes into the account's "

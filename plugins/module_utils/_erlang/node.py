@@ -20,6 +20,7 @@ import socket
 from .._core.errors import OpsError
 from .distribution import read_distribution
 from .release import find_release_in_use, system_root
+from .sandbox import sandboxed
 from .terms import TermError, parse_erl_call
 from .told import at_most_a_line
 
@@ -85,11 +86,14 @@ class Node:
         distribution = read_distribution(self.spec.get("config_dir"))
         ask = self._hidden_erlang if distribution.is_tls else self._erl_call
         command, environment = ask(distribution, timeout)
+        environment = {**environment, "HOME": self.spec["home_dir"], **distribution.environment()}
+        # erl_call runs nothing that the node sends, another Erlang does.
+        boxed = distribution.is_tls and sandboxed(self.spec["release_name"], command, environment, timeout + 5)
         done = self.runner.run(
-            command,
+            boxed or command,
             stdin=text,
-            account=self.spec["user"],
-            env={**environment, "HOME": self.spec["home_dir"], **distribution.environment()},
+            account=None if boxed else self.spec["user"],
+            env={} if boxed else environment,
             timeout=timeout + 5,
         )
         if not done.ok:

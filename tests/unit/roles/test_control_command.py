@@ -45,6 +45,7 @@ def _run(tmp_path):
             erlmcp_release_name="erlmcp",
             erlmcp_service_name="erlmcp",
             erlmcp_start_hooks_enabled=hooks_enabled,
+            __erlmcp_node_sandbox_command=str(tmp_path / "sandbox"),
             __erlmcp_unit="/etc/systemd/system/erlmcp.service",
         )
         command.write_text(text)

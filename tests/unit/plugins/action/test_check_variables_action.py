@@ -50,3 +50,32 @@ def test_a_wrong_type_is_named_before_problems_are_looked_at_and_no_secret_is_sh
     assert name in output
     assert "a is wrong" not in output
     assert "hush" not in output
+
+
+REFUSING = {
+    "made": "{{ {'A B': 'c'} | erlmcp.ops.to_env_sh }}",
+    "of_names": "{{ [{'inventory_hostname': 'n1', 'erlmcp_node_host': 'a b'} | erlmcp.ops.node_name] }}",
+    "unknown": "{{ nowhere | length }}",
+}
+
+
+def test_what_a_filter_refuses_is_a_problem_in_its_words(check):
+    status, output = check({"problems": ["first"], "rendered": {"made": "erlmcp_node_environment"}}, **REFUSING)
+    assert status != 0
+    assert "a is wrong: correct a" in output
+    assert "erlmcp_node_environment: 'A B' is no name of an environment variable: use letters" in output
+    assert "filter plugin" not in output
+
+
+def test_a_filter_that_refuses_within_a_list_of_problems_is_told_too(check):
+    status, output = check({"problems": ["of_names", "first"]}, **REFUSING)
+    assert status != 0
+    assert "'a b' is no host name" in output
+    assert "a is wrong: correct a" in output
+    assert "filter plugin" not in output
+
+
+def test_what_is_no_refusal_of_ours_stays_an_error_of_ansible(check):
+    status, output = check({"rendered": {"unknown": "something"}}, **REFUSING)
+    assert status != 0
+    assert "nowhere" in output

@@ -50,6 +50,7 @@ class Erlang:
         return {
             "name": name,
             "name_type": "long",
+            "release_name": "erlmcp",
             "user": getpass.getuser(),
             "home_dir": str(self.home),
             "install_dir": str(self.home / "nothing installed"),
