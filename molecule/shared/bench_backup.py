@@ -186,9 +186,9 @@ def main():
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     inventory = SCENARIO / "inventory" / "hosts.yml"
     hosts("up", inventory)
-    hosts("reset", inventory, "--limit", f"{NODE},{BARE}")
+    hosts("reset", inventory)
     node, bare = Hosts(SCENARIO, "erlmcp", "pair")[NODE], Hosts(SCENARIO, "erlmcp", "bare")[BARE]
-    done = play("erlmcp.ops.site", Hosts(SCENARIO, "erlmcp", "pair"), {"erlmcp_hosts": f"{NODE},{BARE}"}, LONE)
+    done = play("erlmcp.ops.site", Hosts(SCENARIO, "erlmcp", "pair"), options=LONE)
     assert done.rc == 0, done.messages
     ssh(bare, "apt-get install -qy restic borgbackup", timeout=300)
 

@@ -52,4 +52,12 @@ options:
       - The age identity (secret key) for an encrypted archive, as text. It is handed to C(age) on its standard input,
         and is never on a disk or a command line.
     type: str
+  signers:
+    description:
+      - Public keys of those who may sign archives, each a line as OpenSSH writes it to a file C(.pub). An archive that
+        none of them has signed is refused. Empty asks for no signature.
+      - Needs the command C(ssh-keygen), version 8.1 of OpenSSH or newer.
+    type: list
+    elements: str
+    default: []
 """

@@ -73,6 +73,18 @@ options:
     description: Level for the compressor. Level 1 of zstd was measured to be faster than reading and hashing.
     type: int
     default: 1
+  signing_key_file:
+    description:
+      - Path on the host of the private key that signs the archive, in the form of OpenSSH and without passphrase. The
+        signature is in the file beside the archive.
+      - Without it the archive is not signed.
+    type: path
+  signers:
+    description: Public keys that whoever restores the archive trusts. A key that is none of them is refused before an
+      archive is made; with an empty list this is not looked at.
+    type: list
+    elements: str
+    default: []
   recipients:
     description:
       - Public keys for C(age), as C(age1...) or C(ssh-ed25519 ...). The archive is then encrypted on its way to the

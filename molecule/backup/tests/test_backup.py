@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from backuplib import Writers, content, ops, pid, put
-from testlib import Hosts, health, play, ssh, wait_until_healthy
+from testlib import Hosts, health, play, ssh, wait_until, wait_until_healthy
 
 PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
 BARE = Hosts(Path(__file__).parents[1], "erlmcp", "bare")
@@ -63,6 +64,18 @@ def test_a_backup_right_after_a_start_has_every_row():
     counted = rows(manifest(FIRST, archives(FIRST)[-1])["tables"])
     assert (counted["erlmcp_session"], counted["erlmcp_item"]) == (sessions, items)
     wait_until_healthy(FIRST)
+
+
+def test_a_crash_dump_is_not_archived_with_the_logs():
+    """It holds the memory of the node, and so the cookie."""
+    ssh(FIRST, """erlmcp eval 'halt("as if it had crashed").'""", check=False)
+    wait_until(lambda: ssh(FIRST, "ls /var/log/erlmcp").stdout.count("erl_crash.dump"), "it has left no crash dump")
+    wait_until_healthy(FIRST)
+    ops(FIRST, "backup")
+    inside = ssh(FIRST, f"tar --zstd -tf {STORE}/{archives(FIRST)[-1]}").stdout
+    assert "logs/" in inside
+    assert "crash" not in inside
+    ssh(FIRST, "rm /var/log/erlmcp/erl_crash.dump*")
 
 
 def test_the_archive_says_what_it_is():
@@ -242,6 +255,67 @@ def test_a_damaged_archive_loses_its_mark():
         assert ops(FIRST, "list")[1]["backups"][-1]["verified"] is None
     finally:
         ssh(FIRST, f"rm {STORE}/{name}*")
+
+
+def new_key(path):
+    """Return (private key, public key) as ssh-keygen makes them."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path.read_text(), path.with_suffix(".pub").read_text().strip()
+
+
+# Whoever can write the store can write any digest.
+FORGE = """
+import json, subprocess, sys
+path = sys.argv[1]
+beside = json.load(open(path))
+facts = beside["archive"]
+message = "erlmcp.ops archive, format 1\\n{name}\\n{size}\\n{sha256}\\n".format(**facts)
+sign = ["ssh-keygen", "-Y", "sign", "-n", "erlmcp-backup", "-f", "/var/tmp/forger"]
+beside["signature"] = subprocess.run(sign, input=message, capture_output=True, text=True, check=True).stdout
+json.dump(beside, open(path, "w"))
+"""
+
+
+def test_an_archive_that_no_signer_has_signed_is_refused_before_the_stop(tmp_path):
+    private, public = new_key(tmp_path / "ours")
+    forger, _public = new_key(tmp_path / "forger")
+    ops(FIRST, "backup")
+    unsigned = archives(FIRST)[-1]
+    signing = {"erlmcp_backup_signing_key": private, "erlmcp_backup_signers": [public]}
+    laid_down = play(
+        "erlmcp.ops.site", PAIR, {"erlmcp_hosts": "n1.backup.test", **signing}, ["--tags", "erlmcp_backup"]
+    )
+    assert laid_down.rc == 0, laid_down.messages
+    assert private.splitlines()[2] not in laid_down.output
+    try:
+        done = one(**signing)
+        assert done.rc == 0, done.messages
+        signed = archives(FIRST)[-1]
+        assert ops(FIRST, "verify", signed)[1]["results"][0]["level"] == "tables"
+        ssh(FIRST, "cat > /var/tmp/forger && chmod 600 /var/tmp/forger", typed=forger)
+        ssh(FIRST, f"cp {STORE}/{signed}.json /var/tmp/right && python3 - {STORE}/{signed}.json", typed=FORGE)
+        running = pid(FIRST)
+        for name, problem in ((unsigned, "is not signed"), (signed, "is signed by somebody else")):
+            for verb in ("restore", "drill", "verify"):
+                status, answer = ops(FIRST, verb, name, check=False)
+                assert status, (verb, name)
+                assert problem in answer, answer
+            assert ops(FIRST, "verify", name, "--level", "bytes", "--unsigned")[1]["results"][0]["problem"] is None
+            refused = play(
+                "erlmcp.ops.restore",
+                PAIR,
+                {"erlmcp_hosts": "n1.backup.test", "erlmcp_backup_restore_archive": name, **signing},
+            )
+            assert refused.rc != 0
+            assert problem in refused.messages
+        assert pid(FIRST) == running
+        ssh(FIRST, f"mv /var/tmp/right {STORE}/{signed}.json")
+        assert ops(FIRST, "restore", signed, "--data-only")[0] == 0
+    finally:
+        ssh(FIRST, "rm -f /var/tmp/forger /var/tmp/right")
+        back = play("erlmcp.ops.site", PAIR, {"erlmcp_hosts": "n1.backup.test"}, ["--tags", "erlmcp_backup"])
+    assert back.rc == 0, back.messages
+    assert ssh(FIRST, "ls /etc/erlmcp-ops").stdout.split() == ["erlmcp.json"]
 
 
 def test_a_node_without_tables_is_backed_up_drilled_and_restored_without_a_stop():

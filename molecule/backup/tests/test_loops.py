@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 from backuplib import SOAK, content, ops, pid, put
-from testlib import Hosts, health, ssh
+from testlib import Hosts, health, ssh, wait_until_healthy
 
 FIRST = Hosts(Path(__file__).parents[1], "erlmcp", "pair")["n1.backup.test"]
+DATA = "/var/lib/erlmcp"
 SHARED = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0])
 MUTATIONS = 1000 if SOAK else 18
 KILLS = 100 if SOAK else 2
@@ -46,6 +47,30 @@ def test_a_killed_backup_leaves_no_archive_and_nothing_the_next_one_cannot_clear
     found = run_there("kill_loop.py", "backup", KILLS, SEED)
     assert found["problems"] == []
     assert content(FIRST) == before
+
+
+def test_a_node_that_a_killed_backup_left_stopped_is_started_by_the_next_whatever_its_method():
+    before = content(FIRST)
+    # So that the copy takes a moment.
+    ssh(FIRST, f"head -c 500M /dev/zero > {DATA}/large")
+    ssh(
+        FIRST,
+        f"erlmcp-ops backup --method stop & until [ -d {DATA}/.erlmcp-backup-*/copy ]; do :; done; "
+        "kill -9 $!; wait; true",
+    )
+    assert ssh(FIRST, "systemctl is-active erlmcp", check=False).stdout.strip() == "inactive"
+    assert ops(FIRST, "backup", "--check")[1]["steps"][0].startswith("start the node")
+    ssh(FIRST, f"rm {DATA}/large")
+    done = ops(FIRST, "backup")[1]
+    assert (done["method"], done["steps"][0]) == ("hot", "start the node, which a backup that was killed had stopped")
+    assert content(FIRST) == before
+    # Who stops it now means it.
+    ssh(FIRST, "systemctl stop erlmcp")
+    status, answer = ops(FIRST, "backup", check=False)
+    assert status
+    assert "does not run" in answer
+    ssh(FIRST, "systemctl start erlmcp")
+    wait_until_healthy(FIRST)
 
 
 def test_a_killed_restore_leaves_the_old_data_or_the_new():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from testlib import Hosts, play, reachable, ssh
+from testlib import Hosts, play, reachable, ssh, wait_until
 
 HOSTS = Hosts(Path(__file__).parents[1])
 (OUTSIDER,) = Hosts(Path(__file__).parents[1], "outsiders").values()
@@ -215,5 +215,6 @@ def test_everything_still_answers_after_a_reboot_of_the_firewall(firewall):
         ssh(NODE, boot)
         test_what_is_for_everybody_is_reached_from_outside(5005)
         for port in PEERS_ONLY.values():
-            assert not reaches(OUTSIDER, NODE, port)
+            # firewalld says that it has started before its rules are there.
+            wait_until(lambda port=port: not reaches(OUTSIDER, NODE, port), f"port {port} stays open", seconds=10)
     assert apply().changed == set()

@@ -17,6 +17,7 @@ import os
 import stat
 from dataclasses import dataclass
 
+from .._core import trees
 from .._core.errors import OpsError
 from . import tarentry
 from .manifest import HEADER_NAME, MANIFEST_NAME, check_beside, check_header, check_manifest, parse_name
@@ -268,6 +269,8 @@ def _measure(source, held):
             raise
     status = os.fstat(stream.fileno()) if stream else _reading(source, os.lstat, source.path)
     _refuse_other_kinds(source, status)
+    if source.root:
+        trees.refuse_second_name(source.path, status, os.stat(source.root).st_uid)
     mode = stat.S_IMODE(status.st_mode) & 0o777 if source.mode is None else source.mode
     mtime = min(max(int(status.st_mtime), 0), tarentry.MAX_TIME)
     return _Measured(source, status.st_size, mode, mtime, _identity(status), stream)
@@ -306,23 +309,16 @@ def _refuse_other_kinds(source, status):
 
 def _open_source(source):
     """Open the file of a source, unbuffered, whatever it is. Raises OSError."""
-    # A FIFO would wait for somebody to write.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    return open(source.path, "rb", buffering=0, opener=lambda path, _flags: _open_below(source.root, path, flags))
+    return open(source.path, "rb", buffering=0, opener=lambda path, _flags: _open_below(source.root, path))
 
 
-def _open_below(root, path, flags):
+def _open_below(root, path):
     """Open ``path`` step by step from ``root``: who owns what is below could put a link in the place of a directory."""
     if root is None:
-        return os.open(path, flags)
-    *directories, name = path[len(root) :].strip(os.sep).split(os.sep)
+        return os.open(path, trees.FILE)
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        for directory in directories:
-            below = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
-        return os.open(name, flags, dir_fd=descriptor)
+        return trees.open_below(descriptor, path[len(root) :].strip(os.sep))
     finally:
         os.close(descriptor)
 

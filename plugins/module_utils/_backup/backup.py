@@ -10,10 +10,12 @@ import contextlib
 import datetime
 import os
 import pwd
+import secrets
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from .._core import trees
 from .._core.errors import OpsError
 from .._node.observe import CONFIG_FILES, Observer
 from .._node.settling import Settling
@@ -34,12 +36,16 @@ from .manners import in_background
 from .metrics import write_metrics
 from .progress import Progress
 from .readiness import look_until_ready, not_ready
+from .signature import check_key, sign
 from .staging import LONGEST_SECONDS, RESERVE_BYTES, count_rows
 from .store import Store
 from .versions import versions
 
 _MIB = 1024**2
 _SUFFIX = {"zstd": "zst", "gzip": "gz"}
+SPOOL = f"{OWN}backup-"
+_LAST_STEPS = ("count the rows", "write the archive")
+_HOT = ("let the node write its tables", *_LAST_STEPS)
 
 
 def plan(method, running, seen):
@@ -70,7 +76,7 @@ def plan(method, running, seen):
         steps = ["stop the node", "copy the data directory", "start the node"]
     else:
         steps = ["copy the data directory"]
-    return [*steps, "count the rows", "write the archive"]
+    return [*steps, *_LAST_STEPS]
 
 
 def backup(module, runner):
@@ -80,12 +86,14 @@ def backup(module, runner):
         raise OpsError("members: a backup without data is none; leave config, tls or logs out instead", kind="input")
     job = Backup(options, runner)
     job.look()
-    steps = plan(options["method"], job.running, job.seen)
+    steps = job.steps()
     result = {"changed": True, "steps": steps, "method": options["method"], "diff": _diff(options, steps)}
     if module.check_mode:
         Lock.wait_until_free(options["run_dir"], options["service"])
         return result
     with Lock(options["run_dir"], options["service"], "backup"), in_background():
+        if job.left_stopped:
+            job.start_again()
         return {**result, **job.run()}
 
 
@@ -105,6 +113,7 @@ class Backup:
         self.progress = Progress("erlmcp-backup", options["run_dir"], options["service"])
         self.data_dir = os.path.realpath(options["data_dir"])
         self.note = os.path.join(options["run_dir"], f"{options['service']}.stopped-by-backup")
+        self.left_stopped = False
         self.downtime = 0.0
         self.warnings = []
 
@@ -112,12 +121,35 @@ class Backup:
         """See what there is; changes nothing."""
         if not os.path.isdir(self.data_dir):
             raise OpsError(f"{self.data_dir} is not there: run the playbook site first", kind="data")
+        trees.check_place(self.data_dir, pwd.getpwnam(self.options["node"]["user"]))
+        if self.options["signing_key_file"]:
+            check_key(self.options["signing_key_file"], self.options["signers"], self.runner)
         self.state = self.observer.observe()
         self.running = self.state["running"]
+        # With the methods that copy, the node is started after the copy.
+        stopped = not self.running and os.path.exists(self.note)
+        self.left_stopped = stopped and self.options["method"] == "hot"
         self.seen = {"mnesia": None, "dets": []}
         if self.running and self.options["method"] == "hot":
             self._wait_for_tables()
             self._refuse_open_files()
+
+    def steps(self):
+        """What is done, in this order.
+
+        :raises OpsError: when the method does not fit the node.
+        """
+        if self.left_stopped:
+            return ["start the node, which a backup that was killed had stopped", *_HOT]
+        return plan(self.options["method"], self.running, self.seen)
+
+    def start_again(self):
+        """Start the node, unless the backup that stopped it was still at work and has done so; look again."""
+        if not self.observer.unit.state().running and os.path.exists(self.note):
+            self.progress.phase("starting the node, which a backup that was killed had stopped")
+            self._start()
+        self.look()
+        self.steps()
 
     def _wait_for_tables(self):
         """Look at the tables, as soon as a node that has just started has them."""
@@ -173,14 +205,14 @@ class Backup:
         self.store.prepare()
         self.store.clear_leftovers()
         self._clear_spools()
+        if self.running:
+            # Who started it has done what the note is for.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.note)
         compression = self._compression()
         started, name = self._free_name(_SUFFIX[compression])
-        spool = os.path.join(self.data_dir, f"{OWN}backup-{started:%Y%m%dT%H%M%SZ}")
         part = self.store.part_path(name)
-        account = pwd.getpwnam(options["node"]["user"])
-        os.mkdir(spool, 0o700)
-        try:
-            os.chown(spool, account.pw_uid, account.pw_gid, follow_symlinks=False)
+        with Spool(self.data_dir, options["node"]["user"]) as spool:
             content = self._hot(spool) if options["method"] == "hot" else self._still(spool)
             sources = [*content["sources"], *self._others()]
             with ThreadPoolExecutor(max_workers=1) as counting:
@@ -197,9 +229,7 @@ class Backup:
                     recipients=options["recipients"],
                     tick=self.progress.tick,
                 )
-        finally:
-            shutil.rmtree(spool)
-        self.store.publish(name, {"archive": _facts(name, written), "manifest": written.manifest})
+        self.store.publish(name, self._beside(_facts(name, written), written.manifest))
         seconds = (_now() - started).total_seconds()
         self.progress.say(f"{name}: {written.size} bytes in {seconds:.1f} s")
         warning = write_metrics(
@@ -220,6 +250,13 @@ class Backup:
             "tables": written.manifest["tables"],
             "warnings": self.warnings,
         }
+
+    def _beside(self, facts, manifest):
+        """Return what the file beside the archive holds."""
+        beside = {"archive": facts, "manifest": manifest}
+        if self.options["signing_key_file"]:
+            beside["signature"] = sign(facts, self.options["signing_key_file"], self.runner)
+        return beside
 
     def _finish(self, name, started, content, counted, files):
         """Return the manifest, after all files have been read."""
@@ -246,8 +283,8 @@ class Backup:
     def _clear_spools(self):
         """Remove what killed backups left in the data directory."""
         for name in os.listdir(self.data_dir):
-            if name.startswith(f"{OWN}backup-"):
-                shutil.rmtree(os.path.join(self.data_dir, name))
+            if name.startswith(SPOOL):
+                trees.remove(os.path.join(self.data_dir, name))
 
     def _compression(self):
         wanted = self.options["compression"]
@@ -264,20 +301,20 @@ class Backup:
             if relative is None:
                 self.warnings.append(f"DETS table {each['name']} lies in {each['file']}, outside of {self.data_dir}")
             else:
-                dets[relative] = os.path.join(spool, "dets", str(number))
+                dets[relative] = os.path.join(spool.tables, "dets", str(number))
         mnesia_dir = self._relative(mnesia["directory"]) if mnesia else None
         accounted = self._accounted()
         self._check_space(size_below(self.data_dir, accounted))
         if accounted:
             self.progress.phase("the node writes its tables")
-            with self.progress.watch(spool):
-                tables.export_hot(self.observer.node, spool, self.seen, LONGEST_SECONDS)
+            with self.progress.watch(spool.tables):
+                tables.export_hot(self.observer.node, spool.tables, self.seen, LONGEST_SECONDS)
         sources = [Source(f"data/{relative}", path=path, root=self.data_dir) for relative, path in dets.items()]
         if mnesia:
-            sources.append(Source("mnesia.backup", path=os.path.join(spool, "mnesia.backup"), root=self.data_dir))
+            sources.append(Source("mnesia.backup", path=spool.mnesia_backup, root=self.data_dir))
         return {
             "sources": sources + self._files(self.data_dir, accounted),
-            "mnesia_backup": os.path.join(spool, "mnesia.backup") if mnesia else None,
+            "mnesia_backup": spool.mnesia_backup if mnesia else None,
             "db_nodes": mnesia["db_nodes"] if mnesia else [],
             "mnesia_dir": mnesia_dir,
             "dets": dets,
@@ -288,23 +325,21 @@ class Backup:
 
         A node that is to run again does not wait for the archive: everything is copied, and read from the copy.
         """
-        copy = os.path.join(spool, "copy")
-        os.mkdir(copy, 0o700)
         waits = self.running or os.path.exists(self.note)
         mnesia_dir = mnesia_directory(self.data_dir)
-        wanted = os.listdir(self.data_dir) if waits else [mnesia_dir] if mnesia_dir else []
+        wanted = os.listdir(self.data_dir) if waits else [mnesia_dir.split(os.sep)[0]] if mnesia_dir else []
         wanted = [name for name in wanted if not name.startswith(OWN)]
         # The tables are there twice: as files, and as the backup that is made of them.
         self._check_space(size_below(self.data_dir, wanted) * (2 if mnesia_dir else 1))
         with self._stopped() if waits else contextlib.nullcontext():
-            self._copy(wanted, copy)
-        root = copy if waits else self.data_dir
+            self._copy(wanted, spool)
+        root = spool.copy if waits else self.data_dir
         backup_file = None
         if mnesia_dir is not None:
-            backup_file = os.path.join(spool, "mnesia.backup")
+            backup_file = spool.mnesia_backup
             self.progress.phase("reading the tables")
             self.offline.export(
-                os.path.join(copy, mnesia_dir if waits else os.path.basename(mnesia_dir)),
+                os.path.join(spool.copy, mnesia_dir),
                 backup_file,
                 self.options["node"]["name"],
                 LONGEST_SECONDS,
@@ -329,19 +364,24 @@ class Backup:
         try:
             yield
         finally:
-            self.observer.unit.start(self.options["start_timeout_seconds"])
-            settling = Settling(self.options["health"]["settle_seconds"])
-            state = self.observer.observe_until(
-                lambda state: settling.look(state, state["health"]["healthy"]),
-                self.options["start_timeout_seconds"] + settling.seconds,
-            )
-            self.downtime = (settling.since or time.monotonic()) - since
-            os.unlink(self.note)
+            served = self._start()
+        self.downtime = (served or time.monotonic()) - since
+
+    def _start(self):
+        """Start what a backup has stopped, wait until it is healthy, and return since when it was."""
+        self.observer.unit.start(self.options["start_timeout_seconds"])
+        settling = Settling(self.options["health"]["settle_seconds"])
+        state = self.observer.observe_until(
+            lambda state: settling.look(state, state["health"]["healthy"]),
+            self.options["start_timeout_seconds"] + settling.seconds,
+        )
+        os.unlink(self.note)
         if not state["health"]["healthy"]:
             raise OpsError(
                 f"{state['name']} was stopped for the copy and is not healthy since: {state['health']['detail']}",
                 kind="health",
             )
+        return settling.since
 
     def _check_space(self, needed):
         """Refuse to fill the disk that the node lives on."""
@@ -355,21 +395,21 @@ class Backup:
                 kind="space",
             )
 
-    def _copy(self, names, target):
-        account = pwd.getpwnam(self.options["node"]["user"])
-        os.chown(target, account.pw_uid, account.pw_gid)
-        if not names:
-            return
-        self.progress.phase("copying the data directory")
-        paths = [os.path.join(self.data_dir, name) for name in names]
-        with self.progress.watch(target):
-            done = self.runner.run(["cp", "-a", "--reflink=auto", "-t", target, "--", *paths], timeout=LONGEST_SECONDS)
-        if not done.ok:
-            raise OpsError(f"copying {self.data_dir} failed: {done.err.strip()}", kind="io")
+    def _copy(self, names, spool):
+        if names:
+            self.progress.phase("copying the data directory")
+        try:
+            with self.progress.watch(spool.copy):
+                self._warn_of(spool.fill_copy(names))
+        except OSError as error:
+            raise OpsError(f"copying {self.data_dir} failed: {error.strerror}", kind="io") from error
+
+    def _warn_of(self, skipped):
+        self.warnings += [f"{name} is neither a file nor a directory, and not in the archive" for name in skipped]
 
     def _files(self, root, without):
         found, skipped = regular_files(root, self.options["exclude"], without)
-        self.warnings += [f"{name} is neither a file nor a directory, and not in the archive" for name in skipped]
+        self._warn_of(skipped)
         return [Source(f"data/{name}", path=os.path.join(root, name), root=self.data_dir) for name in found]
 
     def _others(self):
@@ -422,6 +462,53 @@ class Backup:
     def _relative(self, path):
         path = os.path.realpath(path)
         return os.path.relpath(path, self.data_dir) if path.startswith(f"{self.data_dir}{os.sep}") else None
+
+
+class Spool:
+    """A directory of root's in the data directory, where alone the node may write, for the time of one backup.
+
+    ``tables``: a directory of the account, for what its Erlang writes. ``copy``: what was copied of the data directory,
+    given to the account as a whole. The account can move the spool, since the data directory is its own; so it is
+    filled by descriptor, and what is read of it by path is read as files of the account.
+    """
+
+    def __init__(self, data_dir, user):
+        self._data_dir = data_dir
+        self._account = pwd.getpwnam(user)
+        self._name = f"{SPOOL}{_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self._held = contextlib.ExitStack()
+        self._descriptor = None
+        self.path = os.path.join(data_dir, self._name)
+        self.tables = os.path.join(self.path, "tables")
+        self.copy = os.path.join(self.path, "copy")
+        self.mnesia_backup = os.path.join(self.tables, "mnesia.backup")
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            data = stack.enter_context(trees.opened(self._data_dir))
+            self._descriptor = stack.enter_context(trees.made(data, self._name, 0o711))
+            stack.callback(self._remove)
+            with trees.made(self._descriptor, "tables", 0o700) as tables_directory:
+                trees.give_itself(tables_directory, self._account.pw_uid, self._account.pw_gid, 0o700)
+            self._held = stack.pop_all()
+        return self
+
+    def __exit__(self, *_error):
+        self._held.close()
+
+    def _remove(self):
+        trees.remove(self.path)
+        if not trees.is_removed(self._descriptor):
+            raise trees.tampered(self.path, "was moved away")
+
+    def fill_copy(self, names):
+        """Copy ``names`` of the data directory; return what was left out because an archive does not hold it."""
+        uid, gid = self._account.pw_uid, self._account.pw_gid
+        with trees.made(self._descriptor, "copy", 0o700) as copy:
+            left_out = trees.copy(self._data_dir, names, copy)
+            trees.give(copy, uid, gid, 0o700)
+            trees.give_itself(copy, uid, gid, 0o700)
+        return left_out
 
 
 def _facts(name, written):

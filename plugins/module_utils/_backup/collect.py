@@ -10,27 +10,19 @@ import fnmatch
 import os
 import stat
 
+from .._core import trees
 from .._core.errors import OpsError
 
 # Spool and scratch directories of backups, below the data directory because the node may write nowhere else.
 OWN = ".erlmcp-"
 _CRASH_DUMP = b"=erl_crash_dump:"
+# A file that says it is this much larger than what it takes on disk holds nothing that a node has written.
+_MOST_IN_HOLES = 1024**3
 
 
 def walk(root):
-    """Yield (path relative to ``root``, lstat) of everything below it but directories; links are not followed.
-
-    What vanishes meanwhile is left out: a directory that is served from is never still.
-    """
-    for directory, directories, files in os.walk(root):
-        directories[:] = sorted(name for name in directories if not name.startswith(OWN))
-        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
-        for name in sorted(files + links):
-            path = os.path.join(directory, name)
-            try:
-                yield os.path.relpath(path, root), os.lstat(path)
-            except FileNotFoundError:
-                continue
+    """Yield (path relative to ``root``, lstat) of everything below it but directories; links are not followed."""
+    return trees.walk(root, lambda name: not os.path.basename(name).startswith(OWN))
 
 
 def regular_files(root, exclude=(), without=()):
@@ -39,13 +31,29 @@ def regular_files(root, exclude=(), without=()):
     :param exclude: patterns for relative paths, of the user.
     :param without: relative paths of files and directories that go another way, for example Mnesia's.
     :return: two lists; ``skipped`` are links, devices and the like, which an archive does not hold.
+    :raises OpsError: at a file that is nearly all holes.
     """
     found, skipped = [], []
     for name, status in walk(root):
         if _below(name, without) or any(fnmatch.fnmatch(name, pattern) for pattern in exclude):
             continue
-        (found if stat.S_ISREG(status.st_mode) else skipped).append(name)
+        if stat.S_ISREG(status.st_mode):
+            _refuse_holes(os.path.join(root, name), status)
+            found.append(name)
+        else:
+            skipped.append(name)
     return found, skipped
+
+
+def _refuse_holes(path, status):
+    on_disk = status.st_blocks * 512
+    if status.st_size - on_disk > max(_MOST_IN_HOLES, 9 * on_disk):
+        raise OpsError(
+            f"{path} says that it has {status.st_size} bytes, and {on_disk} are on disk: an archive would hold its "
+            "holes as zeros. Remove it, or name it in erlmcp_backup_exclude",
+            kind="data",
+            file=path,
+        )
 
 
 def recent_logs(root, days, now):
@@ -57,18 +65,14 @@ def recent_logs(root, days, now):
     return [
         name
         for name, status in walk(root)
-        if stat.S_ISREG(status.st_mode) and status.st_mtime >= since and not _is_crash_dump(os.path.join(root, name))
+        if stat.S_ISREG(status.st_mode) and status.st_mtime >= since and not _is_crash_dump(root, name)
     ]
 
 
-def _is_crash_dump(path):
-    if os.path.basename(path).startswith("erl_crash.dump"):
+def _is_crash_dump(root, name):
+    if os.path.basename(name).startswith("erl_crash.dump"):
         return True
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
-            return stream.read(len(_CRASH_DUMP)) == _CRASH_DUMP
-    except OSError:
-        return False
+    return trees.read(root, name, len(_CRASH_DUMP)) == _CRASH_DUMP
 
 
 def mnesia_directory(root):

@@ -19,7 +19,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from .._core.errors import OpsError
+from .._core.errors import OpsError, system_error
 from .._core.runner import Runner
 from .spec import SPECS
 
@@ -88,6 +88,9 @@ def run(argv, runner):
     except OpsError as error:
         _complain(error)
         return EXIT_LOCKED if error.kind == "locked" else EXIT_FAILED
+    except OSError as error:
+        _complain(system_error(error))
+        return EXIT_FAILED
     return 0
 
 
@@ -191,7 +194,7 @@ def parser():
     add("list", "list archives, and what restores have moved aside")
     verify = add("verify", "prove that an archive can be restored, without touching the node")
     _add_archive(verify, nargs="?")
-    _add_identity(verify)
+    _add_trust(verify)
     verify.add_argument("--all", action="store_true", help="every archive of the store")
     verify.add_argument("--level", choices=SPECS["backup_verify"]["level"]["choices"], help="every byte, or rows too")
     add("prune", "remove archives that the retention does not keep")
@@ -199,7 +202,7 @@ def parser():
     _add_restore(add("restore", "bring an archive into service, or leave everything as it was"))
     drill = add("drill", "try an archive with a throw-away node")
     _add_archive(drill, nargs="?")
-    _add_identity(drill)
+    _add_trust(drill)
     add("failed")
     return top
 
@@ -219,8 +222,15 @@ def _add_archive(verb, **options):
     verb.add_argument("archive", metavar="ARCHIVE", help="name, path, or latest", **options)
 
 
-def _add_identity(verb):
+def _add_trust(verb):
     verb.add_argument("--identity-file", metavar="FILE", help="age identity for an encrypted archive; - reads it here")
+    verb.add_argument(
+        "--unsigned",
+        dest="signers",
+        action="store_const",
+        const=[],
+        help="also an archive that none of the signers in the settings has signed",
+    )
 
 
 def _add_restore(verb):
@@ -236,7 +246,7 @@ def _add_restore(verb):
     part = verb.add_mutually_exclusive_group()
     part.add_argument("--data-only", dest="members", action="store_const", const=["data"])
     part.add_argument("--config-only", dest="members", action="store_const", const=["config"])
-    _add_identity(verb)
+    _add_trust(verb)
     verb.add_argument("--allow-newer", action="store_true", help="also an archive of a newer release or Erlang")
     verb.add_argument(
         "--node-name",

@@ -17,10 +17,10 @@ import ctypes
 import glob
 import json
 import os
-import shutil
 import socket
 import time
 
+from .._core import trees
 from .._core.errors import OpsError
 from .._core.files import write_atomically
 from .._node.observe import CONFIG_FILES, Observer
@@ -31,6 +31,7 @@ from .lock import Lock
 from .metrics import write_metrics
 from .progress import Progress
 from .readiness import prove
+from .signature import check_signature
 from .staging import Area, Staging
 from .store import Store
 
@@ -44,6 +45,7 @@ def restore_drill(module, runner):
     """The module ``restore_drill``."""
     options = module.params
     backup = Store(options["store_dir"]).find(options["archive"], options["host"])
+    check_signature(backup, options["signers"], runner)
     steps = [
         f"verify {backup.name} and unpack it into a scratch directory",
         "start a node with it, without network",
@@ -137,7 +139,7 @@ class Drill:
             os.unlink(self.unit_file)
             self.unit.forget()
         for path in glob.glob(f"{glob.escape(self.scratch)}-*"):
-            shutil.rmtree(path)
+            trees.remove(path)
 
     def _start(self, area, began):
         account = area.account

@@ -29,6 +29,8 @@ _ID = rf"erlmcp-(?P<host>{_HOST})-(?P<time>[0-9]{{8}}T[0-9]{{6}}Z)"
 _NAME = re.compile(rf"(?P<id>{_ID})\.tar\.(?P<compression>zst|gz)(?P<age>\.age)?")
 _MAX_NAME = 4096
 _MAX_PART = 255
+# What a directory may hold is not nested that deep (MAX_DEPTH of the module trees), with the names before it.
+_MAX_PARTS = 120
 _MAX_SIZE = 2**62
 _FIXED_NAMES = (MNESIA_NAME, "config/sys.config", "config/vm.args", "config/env.sh")
 _PLACES = ("data", "tls", "logs")
@@ -170,6 +172,7 @@ def _is_path(name):
     parts = encoded.split(b"/")
     return (
         len(encoded) <= _MAX_NAME
+        and len(parts) <= _MAX_PARTS
         and all(len(part) <= _MAX_PART for part in parts)
         and not {b"", b".", b".."}.intersection(parts)
     )

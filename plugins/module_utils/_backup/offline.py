@@ -305,7 +305,7 @@ class Offline:
             del table["rows"]
         return {"db_nodes": sorted(map(text, nodes)), "in_ram": sorted(map(text, in_ram)), "tables": tables}
 
-    def build(self, backup_file, mnesia_dir, node_name, node_map=None, master=False, timeout=3600):
+    def build(self, backup_file, mnesia_dir, node_name, node_map=None, master=False, timeout=3600, db_nodes=None):
         """Turn a Mnesia backup into a directory that ``node_name`` starts with.
 
         Copies on other nodes stay in the schema. It needs room for twice the backup, and as much memory as the node.
@@ -313,10 +313,17 @@ class Offline:
         :param mnesia_dir: path of an empty directory of the account; to be removed by the caller after a failure.
         :param node_map: new names by old ones.
         :param master: let the node load its tables without waiting for the others of the schema, always.
+        :param db_nodes: whose the backup has to be, as somebody else says; another schema is refused.
         :returns: the tables like :meth:`count`; rows are ``None`` where this node has no copy.
         """
         node_map = {old: new for old, new in (node_map or {}).items() if old != new}
         schema = self.schema(backup_file)
+        if db_nodes is not None and sorted(db_nodes) != schema["db_nodes"]:
+            raise OpsError(
+                f"the tables are of {', '.join(schema['db_nodes'])}, and the manifest says that they are of "
+                f"{', '.join(db_nodes)}: one of them was changed, so take another archive",
+                kind="archive",
+            )
         _check_names(schema["db_nodes"], node_name, node_map)
         if os.path.isdir(mnesia_dir) and os.listdir(mnesia_dir):
             raise OpsError(f"{mnesia_dir} is not empty: a directory is built from nothing", kind="tables")

@@ -15,6 +15,8 @@ import socket
 import threading
 import time
 
+from .._core import trees
+from .._core.errors import OpsError
 from .._core.files import write_atomically
 
 JOURNAL = "/run/systemd/journal/socket"
@@ -78,7 +80,8 @@ class Progress:
 
         def look():
             while not done.wait(min(self.interval, _POLL_SECONDS)):
-                self.tick(directory_size(directory))
+                with contextlib.suppress(OpsError, OSError):
+                    self.tick(trees.size(directory))
 
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
@@ -120,13 +123,3 @@ def describe(text, done, total, seconds):
     if not total:
         return f"{text}: {done / _MIB:.0f} MiB, {speed}"
     return f"{text}: {100 * done / total:.0f} % ({done / _MIB:.0f} of {total / _MIB:.0f} MiB, {speed})"
-
-
-def directory_size(directory):
-    """Bytes of the files below ``directory``; links are not followed, and what vanishes meanwhile is not counted."""
-    size = 0
-    for parent, _directories, names in os.walk(directory):
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(parent, name)).st_size
-    return size

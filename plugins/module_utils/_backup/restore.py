@@ -19,9 +19,9 @@ import contextlib
 import datetime
 import json
 import os
-import shutil
 import time
 
+from .._core import trees
 from .._core.errors import OpsError
 from .._core.files import sync_directory, write_atomically
 from .._node.observe import Observer
@@ -34,6 +34,7 @@ from .progress import Progress
 from .readiness import prove
 from .restored_config import RestoredConfig
 from .safety import BEFORE, FAILED, REVERTED, SafetyCopies
+from .signature import check_signature
 from .staging import Area, Staging
 from .store import Store
 from .swap import Swap, check_can_exchange
@@ -109,6 +110,7 @@ class Restore:
             # Without a file beside it an archive speaks for itself; with one that is wrong it does not.
             if backup.problem and os.path.lexists(f"{backup.path}.json"):
                 raise OpsError(f"{backup.path} is not good: {backup.problem}. Take another archive", kind="archive")
+            check_signature(backup, self.options["signers"], self.runner)
 
     def check(self, manifest):
         check_fit(
@@ -266,12 +268,11 @@ class Restore:
         """Forget the work, all of it at once: a half of it would be taken for something that is under way."""
         parent, name = os.path.split(self.data_dir)
         going = os.path.join(parent, f".{name}.removing-restore")
-        if os.path.lexists(going):
-            shutil.rmtree(going)
+        trees.remove(going)
         if os.path.lexists(self.work):
             os.rename(self.work, going)
             sync_directory(parent)
-            shutil.rmtree(going)
+            trees.remove(going)
 
     def _stage(self):
         """Everything that can fail, while the node serves."""

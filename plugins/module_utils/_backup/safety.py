@@ -6,17 +6,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import platform
 import re
-import shutil
 from dataclasses import dataclass
 
+from .._core import trees
 from .._core.errors import OpsError
 from .._core.files import sync_directory
-from .progress import directory_size
 
 BEFORE = "before-restore"
 REVERTED = "reverted"
@@ -62,7 +60,7 @@ class SafetyCopies:
             parsed = self._parse(name)
             path = os.path.join(self._parent, name)
             if parsed and os.path.isdir(path) and not os.path.islink(path):
-                copies.append(SafetyCopy(path, *parsed, directory_size(path)))
+                copies.append(SafetyCopy(path, *parsed, trees.size(path)))
         return sorted(copies, key=lambda copy: (copy.time, copy.path))
 
     def in_use(self):
@@ -82,20 +80,21 @@ class SafetyCopies:
     def remove(self, copy):
         """Remove a copy and the note beside it."""
         going = os.path.join(self._parent, f"{self._removing}{os.path.basename(copy.path)}")
-        with self._disk_errors():
+        try:
             os.rename(copy.path, going)
             sync_directory(self._parent)
+        except OSError as error:
+            raise OpsError(
+                f"a safety copy on host {platform.node()} could not be removed: {error.strerror} "
+                f"({error.filename}): remove the cause, then run again",
+                kind="data",
+            ) from error
         self.clear([f"{copy.path}.json", going])
 
     def clear(self, leftovers):
         """Remove what :meth:`leftovers` found."""
-        with self._disk_errors():
-            for path in leftovers:
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.isdir(path) and not os.path.islink(path):
-                        shutil.rmtree(path)
-                    else:
-                        os.unlink(path)
+        for path in leftovers:
+            trees.remove(path)
 
     def _names(self):
         try:
@@ -112,14 +111,3 @@ class SafetyCopies:
         except ValueError:
             return None
         return match.group(1), time.replace(tzinfo=datetime.timezone.utc)
-
-    @contextlib.contextmanager
-    def _disk_errors(self):
-        try:
-            yield
-        except OSError as error:
-            raise OpsError(
-                f"a safety copy on host {platform.node()} could not be removed: {error.strerror} "
-                f"({error.filename}): remove the cause, then run again",
-                kind="data",
-            ) from error

@@ -21,7 +21,10 @@ _STORE = {
 
 _DATA = {"data_dir": {"type": "path", "default": "/var/lib/erlmcp"}}
 
-_SECRET = {"identity": {"type": "str", "no_log": True}}
+_SIGNERS = {"signers": {"type": "list", "elements": "str", "default": []}}
+
+# What it takes to open an archive, and to trust it.
+_TRUST = {"identity": {"type": "str", "no_log": True}, **_SIGNERS}
 
 _ARCHIVE = {"archive": {"type": "str", "default": "latest"}, "host": {"type": "str"}}
 
@@ -46,6 +49,8 @@ SPECS = {
         "compression": {"type": "str", "choices": ["auto", "zstd", "gzip"], "default": "auto"},
         "compression_level": {"type": "int", "default": 1},
         "recipients": {"type": "list", "elements": "str", "default": []},
+        "signing_key_file": {"type": "path", "no_log": False},
+        **_SIGNERS,
         "start_timeout_seconds": {"type": "int", "default": 120},
         "stop_timeout_seconds": {"type": "int", "default": 90},
     },
@@ -69,7 +74,7 @@ SPECS = {
         **_STORE,
         **_DATA,
         **_ARCHIVE,
-        **_SECRET,
+        **_TRUST,
         "level": {"type": "str", "choices": ["bytes", "tables"], "default": "tables"},
         "all": {"type": "bool", "default": False},
     },
@@ -86,7 +91,7 @@ SPECS = {
         **_STORE,
         **_DATA,
         **_ARCHIVE,
-        **_SECRET,
+        **_TRUST,
         "state": {
             "type": "str",
             "choices": [
@@ -118,7 +123,7 @@ SPECS = {
         **_STORE,
         **_DATA,
         **_ARCHIVE,
-        **_SECRET,
+        **_TRUST,
         "log_dir": {"type": "path", "default": "/var/log/erlmcp"},
         "group": {"type": "str", "default": "erlmcp"},
         "start_timeout_seconds": {"type": "int", "default": 120},

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
-import shutil
 
+from .._core import trees
 from .._core.errors import OpsError
 from .archive import read_archive
 from .manners import in_background
@@ -22,6 +21,7 @@ RESERVE_BYTES = 64 * 1024**2
 LONGEST_SECONDS = 6 * 3600
 _CHUNK = 1024**2
 MNESIA = "mnesia.backup"
+MNESIA_DIRECTORY = "mnesia"
 
 
 def needed_bytes(header, members):
@@ -67,8 +67,8 @@ def differences(counted, manifest_tables):
 class Area:
     """A directory on the file system of the data directory, in which an archive is unpacked.
 
-    ``new``: the future data directory. ``config``: files of the config set. Made for root, and open to the service
-    account only where its Erlang has to write.
+    ``new``: the future data directory. ``config``: files of the config set. ``build``: where the service account's
+    Erlang writes. The area itself stays root's, so nobody can exchange one of them for something else.
 
     :param path: of the area; its parent must be on the file system of the data directory.
     """
@@ -78,33 +78,40 @@ class Area:
         self.account = pwd.getpwnam(account)
         self.new = os.path.join(path, "new")
         self.config = os.path.join(path, "config")
+        self.build = os.path.join(path, "build")
         self.tables = os.path.join(path, MNESIA)
 
     def make(self):
-        os.mkdir(self.path, 0o711)
-        os.mkdir(self.config, 0o700)
-        os.mkdir(self.new, 0o700)
+        trees.check_place(self.path, self.account)
+        for directory, mode in ((self.path, 0o711), (self.config, 0o700), (self.new, 0o700), (self.build, 0o700)):
+            os.mkdir(directory)
+            os.chmod(directory, mode)
+        os.chown(self.build, self.account.pw_uid, self.account.pw_gid)
 
-    def hand_over(self):
-        """Give the service account what is unpacked; until then nobody but root can touch it."""
-        self._give(self.new, 0o750)
-        for directory, directories, files in os.walk(self.new):
-            for name in directories:
-                self._give(os.path.join(directory, name), 0o750)
-            for name in files:
-                self._give(os.path.join(directory, name))
-        # The account's Erlang reads the tables' backup and, under other node names, writes one beside it.
-        if os.path.exists(self.tables):
-            self._give(self.tables)
-        os.chown(self.path, self.account.pw_uid, -1)
+    def give_tables(self):
+        """Let the account read the backup of the tables, which lies in a directory of root's."""
+        os.chown(self.tables, self.account.pw_uid, self.account.pw_gid, follow_symlinks=False)
+
+    def hand_over(self, built_directory=None):
+        """Give the service account what is to be its data, all but the top; until then nobody but root can touch it.
+
+        :param built_directory: relative path that what the account has built gets. It comes in last: the account may
+            still have it open, so nothing is done in it.
+        """
+        if built_directory is not None:
+            target = os.path.join(self.new, built_directory)
+            os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        trees.give(self.new, self.account.pw_uid, self.account.pw_gid, 0o750)
+        if built_directory is not None:
+            # A link is moved as a link, and leads the account's node only.
+            os.rename(os.path.join(self.build, MNESIA_DIRECTORY), target)
+        trees.give_itself(self.new, -1, -1, 0o711)
 
     def close(self):
-        """Take the area itself back, before anything in it is trusted."""
-        os.chown(self.path, os.geteuid(), -1)
-        for name in os.listdir(self.path):
-            if name not in ("new", "config"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(self.path, name))
+        """Give the account the top, and remove what the data was built of."""
+        trees.give_itself(self.new, self.account.pw_uid, self.account.pw_gid, 0o750)
+        for path in (self.build, self.tables):
+            trees.remove(path)
 
     def write(self, root, relative, reader, mode):
         path = os.path.join(root, relative)
@@ -113,11 +120,6 @@ class Area:
             while chunk := reader.read(_CHUNK):
                 stream.write(chunk)
         os.chmod(path, mode & 0o770)
-
-    def _give(self, path, mode=None):
-        os.chown(path, self.account.pw_uid, self.account.pw_gid, follow_symlinks=False)
-        if mode is not None:
-            os.chmod(path, mode)
 
 
 class Staging:
@@ -166,10 +168,13 @@ class Staging:
                 tables = [t for t in tables if t["kind"] != "mnesia"] + [
                     t for t in other["tables"] if t["kind"] == "mnesia"
                 ]
-            self.area.hand_over()
-            if "data" in members:
+            counted, built = [], None
+            if "data" in members and mnesia:
                 name = manifest["node"]["name"] if alone else self.spec["name"]
-                self._build(mnesia, tables, name, node_map, alone)
+                counted, built = self._build(mnesia, name, node_map, alone), mnesia["dir"]
+            self.area.hand_over(built)
+            if "data" in members:
+                self._compare(counted, tables)
             self.area.close()
         except OSError as error:
             self.remove()
@@ -183,8 +188,7 @@ class Staging:
         return {**manifest, "mnesia": mnesia, "tables": tables}
 
     def remove(self):
-        if os.path.lexists(self.area.path):
-            shutil.rmtree(self.area.path)
+        trees.remove(self.area.path)
 
     @staticmethod
     def _check_beside(backup, check):
@@ -226,20 +230,27 @@ class Staging:
             tick=self.progress.tick,
         )
 
-    def _build(self, mnesia, tables, name, node_map, alone):
-        counted = []
-        if mnesia:
-            directory = os.path.join(self.area.new, mnesia["dir"])
-            self.progress.phase("building the tables")
-            # The map is of the whole cluster, whose nodes may have a schema each.
-            names = {old: new for old, new in node_map.items() if old in mnesia["db_nodes"]}
-            with self.progress.watch(directory):
-                counted += self.offline.build(
-                    self.area.tables, directory, name, names, master=alone, timeout=LONGEST_SECONDS
-                )
+    def _build(self, mnesia, name, node_map, alone):
+        directory = os.path.join(self.area.build, MNESIA_DIRECTORY)
+        self.progress.phase("building the tables")
+        # The map is of the whole cluster, whose nodes may have a schema each.
+        names = {old: new for old, new in node_map.items() if old in mnesia["db_nodes"]}
+        self.area.give_tables()
+        with self.progress.watch(directory):
+            return self.offline.build(
+                self.area.tables,
+                directory,
+                name,
+                names,
+                master=alone,
+                timeout=LONGEST_SECONDS,
+                db_nodes=mnesia["db_nodes"],
+            )
+
+    def _compare(self, counted, tables):
         dets = [table["file"] for table in tables if table["kind"] == "dets"]
-        counted += count_rows(self.offline, None, {place: os.path.join(self.area.new, place) for place in dets})
-        wrong = differences(counted, tables)
+        closed = count_rows(self.offline, None, {place: os.path.join(self.area.new, place) for place in dets})
+        wrong = differences([*counted, *closed], tables)
         if wrong:
             raise OpsError(
                 f"the archive's tables do not hold what its manifest counted: {'; '.join(wrong)}. Take another archive",

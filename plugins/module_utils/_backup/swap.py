@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 
+from .._core import trees
 from .._core.errors import OpsError
 from .._core.files import exchange, sync_directory, write_atomically
 from .._core.scratch import scratch
@@ -55,13 +57,19 @@ class Swap:
         self.record = record
 
     def begin(self, candidate, live, aside):
-        """Note what is about to happen; nothing happened yet."""
+        """Note what is about to happen; nothing happened yet.
+
+        :raises OpsError: when one of them is no directory.
+        """
+        for path in (candidate, live):
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise trees.tampered(path, "is no directory")
         note = {
             "candidate": candidate,
             "live": live,
             "aside": aside,
-            "candidate_inode": os.stat(candidate).st_ino,
-            "live_inode": os.stat(live).st_ino,
+            "candidate_inode": os.lstat(candidate).st_ino,
+            "live_inode": os.lstat(live).st_ino,
         }
         write_atomically(self.record, json.dumps(note).encode(), mode=0o600)
 
@@ -95,6 +103,6 @@ class Swap:
 
 def _inode(path):
     try:
-        return os.stat(path).st_ino
+        return os.lstat(path).st_ino
     except FileNotFoundError:
         return None

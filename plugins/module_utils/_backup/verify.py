@@ -13,14 +13,15 @@ import datetime
 import glob
 import hashlib
 import os
-import shutil
 import time
 
+from .._core import trees
 from .._core.errors import OpsError
 from .archive import read_archive
 from .lock import Lock
 from .metrics import write_metrics
 from .progress import Progress
+from .signature import check_signature
 from .staging import Area, Staging
 from .store import Store
 
@@ -80,7 +81,7 @@ class Verify:
     def clear_leftovers(self):
         """Remove what a killed run left."""
         for path in glob.glob(f"{glob.escape(self.scratch)}-*"):
-            shutil.rmtree(path)
+            trees.remove(path)
 
     def one(self, backup, mark):
         """Verify one archive and return what was found; a bad one loses its mark.
@@ -116,6 +117,7 @@ class Verify:
     def _prove(self, backup):
         if backup.problem and os.path.lexists(f"{backup.path}.json"):
             raise OpsError(backup.problem, kind="archive")
+        check_signature(backup, self.options["signers"], self.runner)
         if backup.encrypted and not self.options["identity"]:
             return "sealed", self._check_seal(backup)
         if self.options["level"] == "bytes":

@@ -23,3 +23,16 @@ class OpsError(Exception):
     def as_dict(self):
         """Return what a module reports as ``failure``."""
         return {"kind": self.kind, "details": self.details}
+
+
+def system_error(error):
+    """Return as an :class:`OpsError` what the system refused and no topic has a better word for.
+
+    :param error: an ``OSError``.
+    """
+    place = f"{error.filename}: " if error.filename else ""
+    return OpsError(
+        f"{place}{error.strerror or error}. Read in the journal what this host says of it (journalctl -b -p warning), "
+        "remove the cause, then run again",
+        kind="system",
+    )

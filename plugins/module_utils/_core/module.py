@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .errors import OpsError
+from .errors import OpsError, system_error
 
 
 def run(module, action):
@@ -17,6 +17,7 @@ def run(module, action):
     """
     try:
         result = action(module)
-    except OpsError as error:
+    except (OpsError, OSError) as raised:
+        error = system_error(raised) if isinstance(raised, OSError) else raised
         module.fail_json(msg=str(error), failure=error.as_dict())
     module.exit_json(**result)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import tempfile
+
+from . import trees
 
 # Only root can write there, so nobody else can take a name or put a link in its place. Gone after a boot.
 _RUN = "/run"
@@ -24,12 +25,12 @@ def scratch(name, parent=_RUN):
     :param parent: a directory that only root can write to.
     """
     for left in _left(name, parent):
-        shutil.rmtree(left)
+        trees.remove(left)
     directory = tempfile.mkdtemp(dir=parent, prefix=f"{name}-{os.getpid()}-")
     try:
         yield directory
     finally:
-        shutil.rmtree(directory)
+        trees.remove(directory)
 
 
 def _left(name, parent):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import errno
 import grp
 import hashlib
 import os
@@ -16,6 +18,7 @@ import shutil
 import stat
 from dataclasses import dataclass, replace
 
+from .._core import trees
 from .._core.errors import OpsError
 from .._core.files import link_atomically, write_atomically
 from .._core.runner import SEARCH_PATH
@@ -88,7 +91,7 @@ def observe(path):
     kind = next((name for name, bits in _TYPES.items() if stat.S_IFMT(status.st_mode) == bits), "other")
     content = target = None
     if kind == "file":
-        with open(path, "rb") as stream:
+        with os.fdopen(_open_file(path), "rb") as stream:
             content = stream.read()
     elif kind == "link":
         target = os.readlink(path)
@@ -100,6 +103,15 @@ def observe(path):
         _name(pwd.getpwuid, status.st_uid),
         _name(grp.getgrgid, status.st_gid),
     )
+
+
+def _open_file(path):
+    try:
+        return os.open(path, trees.FILE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise trees.tampered(path, "became a link while it was looked at") from error
+        raise
 
 
 def observe_entry(entry, runner):
@@ -193,23 +205,33 @@ def apply(entry, differs, runner):
     path, state = entry["path"], entry["state"]
     try:
         if state == "absent":
-            os.unlink(path)
+            with _place_of(path) as at:
+                os.unlink(at)
         elif state == "link":
-            link_atomically(path, entry["target"])
+            with _place_of(path) as at:
+                link_atomically(at, entry["target"])
         else:
             uid, gid = _ids(entry)
             mode = int(entry["mode"], 8)
             if state == "directory":
-                if "kind" in differs:
-                    os.makedirs(path, mode=0o755, exist_ok=True)
-                os.chown(path, uid, gid)
-                os.chmod(path, mode)
+                with trees.opened(path, make_mode=0o755 if "kind" in differs else None) as directory:
+                    os.fchown(directory, uid, gid)
+                    os.fchmod(directory, mode)
             elif entry["runtime_path"] is not None:
                 _sealed(entry, runner).write(wanted_content(entry), mode, uid, gid)
             else:
-                write_atomically(path, wanted_content(entry), mode, uid, gid)
+                with _place_of(path) as at:
+                    write_atomically(at, wanted_content(entry), mode, uid, gid)
     except OSError as error:
         raise OpsError(f"{path}: {error.strerror}", kind="io", path=path) from error
+
+
+@contextlib.contextmanager
+def _place_of(path):
+    """Yield a path of what is at ``path`` that nobody can lead elsewhere, by a link in the place of a directory."""
+    directory, name = os.path.split(path)
+    with trees.opened(directory) as place:
+        yield trees.at(place, name)
 
 
 def _wanted_kind(entry):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from .._cluster.peers import told_question
 from .._cluster.view import ABSENT, STORE_QUESTION, parse_store
 from .._config.live import without_live
+from .._core import trees
 from .._core.errors import OpsError
 from .._core.slots import Slots
 from .._erlang.node import PASSING, Node, function_name
@@ -24,6 +25,8 @@ from .unit import Unit
 
 # After this many automatic restarts by systemd a start is called failed without waiting for the time-out.
 _RESTARTS_THAT_MEAN_FAILURE = 3
+
+_LONGEST_RECORD = 4096
 
 CONFIG_FILES = ("sys.config", "vm.args", "env.sh")
 
@@ -185,11 +188,9 @@ class Observer:
         return hashlib.sha256(without_live(content)).hexdigest()
 
     def _recorded(self, name):
-        try:
-            with open(os.path.join(self.spec["run_dir"], name), encoding="utf-8") as stream:
-                return stream.read().strip()
-        except FileNotFoundError:
-            return None
+        # The unit writes there as the account, which could put a link in its place.
+        content = trees.read(self.spec["run_dir"], name, _LONGEST_RECORD)
+        return None if content is None else content.decode("utf-8", "replace").strip()
 
 
 def members_missing(state, expected):

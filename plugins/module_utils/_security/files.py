@@ -12,6 +12,7 @@ import os
 import pwd
 import stat
 
+from .._core import trees
 from .text import printable
 
 # Enough to know where to look; a release has thousands of files.
@@ -84,26 +85,14 @@ class Tree:
             return {"path": self.path, "exists": False}
         self._add(self.path, top)
         if stat.S_ISDIR(top.st_mode):
-            self._descend(self.path)
+            for name, found in trees.walk(os.path.realpath(self.path), self._enters, directories=True):
+                path = os.path.join(self.path, name)
+                if path not in self.without and not stat.S_ISLNK(found.st_mode):
+                    self._add(path, found)
         return {"path": self.path, "exists": True, **described(top), "entries": self.entries, **self.lists}
 
-    def _descend(self, directory):
-        try:
-            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return
-        for entry in entries:
-            if entry.path in self.without:
-                continue
-            try:
-                found = entry.stat(follow_symlinks=False)
-                if not stat.S_ISLNK(found.st_mode):
-                    self._add(entry.path, found)
-            except FileNotFoundError:
-                # A node at work rotates logs and replaces tables.
-                continue
-            if stat.S_ISDIR(found.st_mode):
-                self._descend(entry.path)
+    def _enters(self, name):
+        return os.path.join(self.path, name) not in self.without
 
     def _add(self, path, found):
         self.entries += 1

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 
+from .._core import trees
 from .._core.files import read_if_there
 from .text import printable
 
@@ -41,29 +42,26 @@ def search(directories, cookie, without):
     :param without: a directory where the cookie belongs.
     """
     files = sorted(_files(directories, without), reverse=True)
-    return sorted(printable(path) for _modified, path in files[:_SEARCHED_FILES] if _holds(path, cookie))
+    return sorted(
+        printable(os.path.join(top, name))
+        for _modified, top, name in files[:_SEARCHED_FILES]
+        if _holds(top, name, cookie)
+    )
 
 
 def _files(directories, without):
     for top in directories:
-        for directory, names, files in os.walk(top):
-            names[:] = [name for name in names if os.path.join(directory, name) != without]
-            for path in (os.path.join(directory, name) for name in files):
-                try:
-                    found = os.lstat(path)
-                except FileNotFoundError:
-                    continue
-                if stat.S_ISREG(found.st_mode):
-                    yield found.st_mtime, path
+
+        def enter(name, top=top):
+            return os.path.join(top, name) != without
+
+        for name, found in trees.walk(top, enter):
+            if stat.S_ISREG(found.st_mode):
+                yield found.st_mtime, top, name
 
 
-def _holds(path, cookie):
-    try:
-        with open(path, "rb") as stream:
-            stream.seek(max(os.fstat(stream.fileno()).st_size - _SEARCHED_BYTES, 0))
-            content = stream.read(_SEARCHED_BYTES)
-    except FileNotFoundError:
-        return False
+def _holds(top, name, cookie):
+    content = trees.read(top, name, _SEARCHED_BYTES, from_end=True) or b""
     return bool(cookie and cookie in content or _FLAG.search(content))
 
 

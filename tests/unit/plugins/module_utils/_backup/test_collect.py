@@ -84,3 +84,20 @@ def test_open_files_that_nobody_vouches_for_are_refused():
     with pytest.raises(OpsError, match="journal.bin"):
         collect.refuse_unaccounted({"journal.bin"}, ["mnesia"], [])
     collect.refuse_unaccounted({"journal.bin"}, ["mnesia"], ["*.bin"])
+
+
+def test_a_file_of_holes_is_refused(tmp_path):
+    with open(tmp_path / "hole", "wb") as stream:
+        stream.truncate(2 * 1024**4)
+    with pytest.raises(OpsError, match=r"hole says that it has 2199023255552 bytes, and 0 are on disk"):
+        collect.regular_files(tmp_path)
+    assert collect.regular_files(tmp_path, ["hole"]) == ([], [])
+
+
+def test_directories_without_end_are_refused(tmp_path):
+    deep = tmp_path
+    for _number in range(150):
+        deep /= "d"
+        deep.mkdir()
+    with pytest.raises(OpsError, match="nested deeper than 100 directories"):
+        collect.regular_files(tmp_path)

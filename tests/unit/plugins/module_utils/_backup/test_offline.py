@@ -230,6 +230,14 @@ def test_build_refuses_names_that_do_not_fit(offline, backup, tmp_path, name, no
     assert not (tmp_path / "built").exists()
 
 
+def test_build_refuses_tables_of_others_than_the_manifest_says(offline, backup, tmp_path):
+    """Whom a restore looks for among the running nodes comes from the manifest."""
+    with pytest.raises(OpsError, match=f"the tables are of {OLD}, and the manifest says that they are of {NEW}"):
+        offline.build(str(backup), str(tmp_path / "built"), OLD, db_nodes=[NEW])
+    assert not (tmp_path / "built").exists()
+    assert rows(offline.build(str(backup), str(tmp_path / "built"), OLD, db_nodes=[OLD])) == SIZES
+
+
 def test_build_refuses_a_directory_with_content(offline, backup, tmp_path):
     (tmp_path / "LATEST.LOG").touch()
     with pytest.raises(OpsError, match="not empty"):

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.lock import Lock
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.prune import backup_prune
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.store import Store
+from ansible_collections.erlmcp.ops.plugins.module_utils._core import trees
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._backup.stored_archives import (
     name_of,
@@ -177,11 +178,15 @@ def test_a_removal_of_a_safety_copy_that_was_cut_off_is_finished(host, monkeypat
     copy = safety_copy(host, "before-restore", 40)
     safety_copy(host, "before-restore", 30)
 
-    def killed(*_arguments, **_options):
-        raise KeyboardInterrupt
+    remove = trees.remove
+
+    def killed_at_the_copy(path):
+        if not path.endswith(".json"):
+            raise KeyboardInterrupt
+        remove(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "rmdir", killed)
+        patch.setattr(trees, "remove", killed_at_the_copy)
         with pytest.raises(KeyboardInterrupt):
             prune(host)
     # It is no way back any more.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import os
+import pwd
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.staging import (
@@ -14,6 +15,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._backup.staging import 
     differences,
     needed_bytes,
 )
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 HEADER = {
     "files": [
@@ -56,18 +58,35 @@ def test_tables_without_a_copy_here_are_for_the_others_to_count():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="files are given to another account")
-def test_an_area_is_closed_to_the_account_again(tmp_path):
+def test_the_account_gets_the_data_and_never_the_area(tmp_path):
     area = Area(str(tmp_path / "area"), "nobody")
     area.make()
+    assert (os.stat(area.path).st_uid, os.stat(area.new).st_uid, os.stat(area.build).st_uid) == (
+        *(0, 0, area.account.pw_uid),
+    )
     area.write(area.new, "deep/er/file", io.BytesIO(b"x"), 0o666)
-    area.hand_over()
-    (tmp_path / "area" / "mnesia.backup.BUPTMP").write_text("")
+    area.write(area.path, "mnesia.backup", io.BytesIO(b"x"), 0o600)
+    os.mkdir(os.path.join(area.build, "mnesia"))
+    os.chown(os.path.join(area.build, "mnesia"), area.account.pw_uid, area.account.pw_gid)
+    os.chmod(os.path.join(area.build, "mnesia"), 0o750)
+    area.hand_over("db/mnesia")
+    assert os.stat(area.new).st_uid == 0
     area.close()
     assert sorted(os.listdir(area.path)) == ["config", "new"]
     assert os.stat(area.path).st_uid == 0
     found = os.stat(os.path.join(area.new, "deep/er/file"))
     assert (found.st_uid, found.st_mode & 0o777) == (area.account.pw_uid, 0o660)
-    assert os.stat(os.path.join(area.new, "deep")).st_mode & 0o777 == 0o750
+    for name in ("", "deep", "db", "db/mnesia"):
+        found = os.stat(os.path.join(area.new, name))
+        assert (found.st_uid, found.st_mode & 0o777) == (area.account.pw_uid, 0o750)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a directory is given to another account")
+def test_an_area_is_not_made_where_the_account_could_exchange_it(tmp_path):
+    os.chown(tmp_path, pwd.getpwnam("nobody").pw_uid, -1)
+    with pytest.raises(OpsError, match=f"chown root {tmp_path}"):
+        Area(str(tmp_path / "area"), "nobody").make()
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_member_cannot_be_written_over_another(tmp_path):
