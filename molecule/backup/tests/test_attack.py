@@ -22,6 +22,13 @@ PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
 DATA = dict(zip(PAIR.values(), ("/var/lib/erlmcp", "/srv/data/erlmcp")))
 SHARED = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0])
 STORE = "/var/backups/erlmcp"
+# With a node that was spoiled nobody waits for two minutes.
+SETTINGS = "/var/tmp/attack.settings"
+SHORTER = f"""
+import json
+settings = json.load(open("/etc/erlmcp-ops/erlmcp.json"))
+json.dump({{**settings, "start_timeout_seconds": 15}}, open("{SETTINGS}", "w"))
+"""
 SECRET = "nobody-but-root-reads-this"
 # How often each operation runs, and how often something must have been exchanged for each target meanwhile.
 ROUNDS = 40 if SOAK else 10
@@ -58,6 +65,7 @@ def _attacked():
     for address in PAIR.values():
         prize = prize_of(address)
         put(address, 20)
+        ssh(address, "python3 -", typed=SHORTER)
         ssh(address, "cat > /var/tmp/attack.py", typed=(SHARED / "attack.py").read_text())
         ssh(
             address,
@@ -115,7 +123,7 @@ def one_round(address, number):
 
 def run(address, *arguments):
     """Return (what was run, exit status, what it said when that is not 0)."""
-    status, answer = ops(address, *arguments, check=False)
+    status, answer = ops(address, *arguments, "--settings", SETTINGS, check=False)
     return arguments, status, answer if status else ""
 
 
