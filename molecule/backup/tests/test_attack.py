@@ -138,13 +138,14 @@ def test_the_account_cannot_lead_root_elsewhere(attacked):
         said = dict(zip(PAIR.values(), pool.map(attack, PAIR.values())))
     played = play("erlmcp.ops.site", PAIR)
     assert played.rc == 0 or any(text in str(played.messages) for text in SAID), played.messages
+    exchanged = {address: exchanges(address) for address in PAIR.values()}
+    print(exchanged)
     for address, answers in said.items():
-        exchanged = exchanges(address)
-        print(address, exchanged)
         for arguments, status, answer in answers:
             print(address, arguments, status, answer[-300:])
-        # An attack that came to nothing proves nothing.
-        assert min(exchanged.values()) >= EXCHANGES, exchanged
+    # An attack that came to nothing proves nothing. A restore that it ends at once leaves little to exchange.
+    assert all(all(each.values()) for each in exchanged.values())
+    assert min(sum(each[kind] for each in exchanged.values()) for kind in TARGETS) >= EXCHANGES
     for address, answers in said.items():
         assert of_root(address) == before[address]
         for arguments, status, answer in answers:
