@@ -127,8 +127,8 @@ def run(address, *arguments):
     return arguments, status, answer if status else ""
 
 
-def test_the_account_cannot_lead_root_elsewhere(attacked):
-    assert attacked is None
+@pytest.mark.usefixtures("attacked")
+def test_the_account_cannot_lead_root_elsewhere():
     before = {address: of_root(address) for address in PAIR.values()}
 
     def attack(address):
