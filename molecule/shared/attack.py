@@ -89,6 +89,17 @@ def victims(data, own):
                 yield kind, victim
 
 
+def count_passing(exchanged):
+    """Count the account's virtual machines that read tables just now: one outside of a sandbox can be taken over."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if process.stat().st_uid == os.getuid() and b"beam" in command and b"answer:~0p" in command:
+                is_boxed = "NoNewPrivs:\t1" in (process / "status").read_text()
+                kind = "boxed" if is_boxed and "/run-" in (process / "cgroup").read_text() else "loose"
+                exchanged[kind] = exchanged.get(kind, 0) + 1
+
+
 def attack(data, prize, number, exchanged):
     """One round over everything that is there just now; counts in ``exchanged`` what worked."""
     own = data / "attack"
@@ -97,6 +108,7 @@ def attack(data, prize, number, exchanged):
         lay_out(own, prize)
         try_hard_links(own, prize)
     if number % 20 == 0:
+        count_passing(exchanged)
         # Names that the next backup may want to use, or to clear.
         taken = data / f".erlmcp-backup-{random.choice(('x', '20990101T000000Z'))}"
         with contextlib.suppress(FileExistsError):

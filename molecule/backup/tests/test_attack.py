@@ -95,7 +95,7 @@ def attack_from_inside(address):
 def exchanges(address):
     """How often the attackers exchanged something, by the kind of it."""
     counts = [json.loads(line) for line in ssh(address, "tail -qn +1 /var/tmp/attack-*.json").stdout.splitlines()]
-    return {kind: sum(each.get(kind, 0) for each in counts) for kind in TARGETS}
+    return {kind: sum(each.get(kind, 0) for each in counts) for kind in (*TARGETS, "boxed", "loose")}
 
 
 def one_round(address, number):
@@ -143,6 +143,7 @@ def test_the_account_cannot_lead_root_elsewhere():
     for address, answers in said.items():
         for arguments, status, answer in answers:
             print(address, arguments, status, answer[-300:])
+    assert not any(each.pop("loose") for each in exchanged.values())
     # An attack that came to nothing proves nothing. A restore that it ends at once leaves little to exchange.
     assert all(all(each.values()) for each in exchanged.values())
     assert min(sum(each[kind] for each in exchanged.values()) for kind in TARGETS) >= EXCHANGES

@@ -108,10 +108,10 @@ class Backup:
         self.options = options
         self.runner = runner
         self.observer = Observer(options["node"], options["health"], runner)
-        self.offline = tables.Offline(options["node"], runner)
+        self.data_dir = os.path.realpath(options["data_dir"])
+        self.offline = tables.Offline(options["node"], runner, self.data_dir)
         self.store = Store(options["store_dir"])
         self.progress = Progress("erlmcp-backup", options["run_dir"], options["service"])
-        self.data_dir = os.path.realpath(options["data_dir"])
         self.note = os.path.join(options["run_dir"], f"{options['service']}.stopped-by-backup")
         self.left_stopped = False
         self.downtime = 0.0

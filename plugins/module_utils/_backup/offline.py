@@ -4,8 +4,8 @@
 
 """Tables of a node that does not run: read, built and exported by a virtual machine that lives for one answer.
 
-It may bear the name of a cluster's node, so it must not meet that cluster: it listens nowhere, connects to nobody,
-and its cookie is its own.
+It runs in the sandbox of the node, and ends with whoever waits for the answer, killed or not. It may bear the name of a
+cluster's node, so it must not meet that cluster: it listens nowhere, connects to nobody, and its cookie is its own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import stat
 
 from .._core.errors import OpsError
 from .._erlang.release import find_release, system_release
+from .._erlang.sandbox import sandboxed
 from .._erlang.terms import TermError, parse
 from .erlang_text import BACKUP, COMMON, binary, mnesia_table, text
 
 _DETS_COOKIE = b"\x00\xab\xcd\xef"
 _ANSWER = re.compile(r"^(answer|failed):(.*)$", re.MULTILINE)
+
+_ENDS_WITH_ITS_INPUT = "spawn(fun() -> open_port({fd, 0, 0}, [in, eof]), receive {_, eof} -> halt(1) end end),"
 
 # Each(File, Fun, Acc) folds over the chunks of a Mnesia backup. disk_log says where bytes cannot be read;
 # mnesia_backup:read/1 would skip them in silence.
@@ -261,12 +264,15 @@ class Offline:
 
     :param spec: the ``node`` option of a module.
     :param runner: a :class:`Runner`.
+    :param writable: a directory that holds what is built or exported, and whose parents are root's: no other may be
+        written.
     :param release: a :class:`Release`; the installed one, or else the host's own Erlang, when not given.
     """
 
-    def __init__(self, spec, runner, release=None):
+    def __init__(self, spec, runner, writable, release=None):
         self.spec = spec
         self.runner = runner
+        self.writable = writable
         self.release = release or find_release(spec) or system_release()
         if self.release is None:
             raise OpsError(
@@ -349,19 +355,20 @@ class Offline:
 
     def _ask(self, program, timeout, node_name=None):
         caught = (
-            f'try begin {program} end of Answer -> io:format("~nanswer:~0p~n", [Answer]) '
+            f'{_ENDS_WITH_ITS_INPUT} try begin {program} end of Answer -> io:format("~nanswer:~0p~n", [Answer]) '
             'catch _:Why -> io:format("~nfailed:~0p~n", '
             '[unicode:characters_to_binary(io_lib:format("~0tp", [Why]))]) end, halt(0).'
         )
+        command = [*self._command(bool(node_name)), *(_hermit(node_name) if node_name else []), "-eval", caught]
+        # No .erlang of the account is run, and its cookie is neither read nor made.
+        environment = {"HOME": "/", **self.release.environment()}
+        boxed = sandboxed(self.spec["release_name"], command, environment, timeout + 5, self.writable)
         done = self.runner.run(
-            [*self._command(bool(node_name)), *(_hermit(node_name) if node_name else []), "-eval", caught],
-            account=self.spec["user"],
-            env={
-                # No .erlang of the account is run, and its cookie is neither read nor made.
-                "HOME": "/",
-                **self.release.environment(),
-            },
+            boxed or command,
+            account=None if boxed else self.spec["user"],
+            env={} if boxed else environment,
             timeout=timeout,
+            tied=True,
         )
         if done.rc == 124:
             raise OpsError(f"the tables were not read in {timeout} s: allow more time", kind="tables")

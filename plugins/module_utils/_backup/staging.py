@@ -133,7 +133,7 @@ class Staging:
 
     def __init__(self, spec, runner, area, progress):
         self.spec = spec
-        self.offline = Offline(spec, runner)
+        self.offline = Offline(spec, runner, area.path)
         self.area = area
         self.progress = progress
 

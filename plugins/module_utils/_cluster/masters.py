@@ -101,7 +101,7 @@ class Change:
                 "the directory that holds it, or, when its data is lost, run replace_node",
                 kind="masters",
             )
-        stopped = StoppedTables(self.options["node"], self.runner)
+        stopped = StoppedTables(self.options["node"], self.runner, data_dir)
         stopped.set_masters(os.path.join(data_dir, directory), self.node.name, self.masters)
 
     def _diff(self, tables):

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import subprocess
@@ -33,7 +34,7 @@ class Completed:
 class Runner:
     """Runs commands; tests inject an object with the same ``run``."""
 
-    def run(self, argv, stdin="", account=None, env=None, timeout=60):
+    def run(self, argv, stdin="", account=None, env=None, timeout=60, tied=False):
         """Run ``argv`` without a shell.
 
         :param argv: the command as a list of strings. Never put a secret in it: every user of the host can read it.
@@ -41,28 +42,43 @@ class Runner:
         :param account: name of the account to run it as; ``None`` stays who we are.
         :param env: the whole environment besides PATH and LANG; nothing is inherited.
         :param timeout: seconds after which it is killed and ``rc`` is 124.
+        :param tied: give it a standard input that holds nothing, and ends when this process does or after ``timeout``:
+            a command that reads it, and then ends, outlives neither, whoever is its parent.
         :raises OpsError: when the command or the account does not exist.
         """
         environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
         environment.update(env or {})
+        source = _endless_input() if tied else contextlib.nullcontext({"input": stdin})
         try:
-            done = subprocess.run(
-                argv,
-                input=stdin,
-                capture_output=True,
-                check=False,
-                encoding="utf-8",
-                errors="replace",
-                env=environment,
-                cwd="/",
-                timeout=timeout,
-                **_identity(account),
-            )
+            with source as given:
+                done = subprocess.run(
+                    argv,
+                    **given,
+                    capture_output=True,
+                    check=False,
+                    encoding="utf-8",
+                    errors="replace",
+                    env=environment,
+                    cwd="/",
+                    timeout=timeout,
+                    **_identity(account),
+                )
         except subprocess.TimeoutExpired as expired:
             return Completed(124, _text(expired.stdout), _text(expired.stderr) or f"no answer in {timeout} s")
         except FileNotFoundError as missing:
             raise OpsError(f"command not found: {argv[0]}", kind="command", argv=argv) from missing
         return Completed(done.returncode, done.stdout, done.stderr)
+
+
+@contextlib.contextmanager
+def _endless_input():
+    # Whoever is started by somebody else meanwhile inherits neither end.
+    reading, writing = os.pipe()
+    try:
+        yield {"stdin": reading}
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def _identity(account):

@@ -30,9 +30,9 @@ class PrivateRunner(Runner):
     def __init__(self, port):
         self.port = port
 
-    def run(self, argv, stdin="", account=None, env=None, timeout=60):
+    def run(self, argv, stdin="", account=None, env=None, timeout=60, tied=False):
         env = {**(env or {}), "ERL_EPMD_PORT": str(self.port)}
-        return super().run(argv, stdin=stdin, account=account, env=env, timeout=timeout)
+        return super().run(argv, stdin=stdin, account=account, env=env, timeout=timeout, tied=tied)
 
 
 class Erlang:

@@ -48,10 +48,10 @@ class HostRunner(PrivateRunner):
         super().__init__(port)
         self.pid = pid
 
-    def run(self, argv, stdin="", account=None, env=None, timeout=60):
+    def run(self, argv, stdin="", account=None, env=None, timeout=60, tied=False):
         if argv[0] == "systemctl":
             return Completed(0, f"LoadState=loaded\nActiveState=active\nSubState=running\nMainPID={self.pid}\n", "")
-        return super().run(argv, stdin=stdin, account=account, env=env, timeout=timeout)
+        return super().run(argv, stdin=stdin, account=account, env=env, timeout=timeout, tied=tied)
 
 
 @pytest.fixture(scope="module", name="erlang")

@@ -165,12 +165,12 @@ def test_a_table_that_is_elsewhere_or_not_loaded_has_no_rows_here(erlang, tmp_pa
             assert not_ready(seen, first) == ["table both is not loaded"]
 
 
-def test_an_export_has_every_row_and_leaves_nothing_on_the_node(live, erlang, spool):
+def test_an_export_has_every_row_and_leaves_nothing_on_the_node(live, erlang, spool, tmp_path):
     seen = look(live)
     export_hot(live, str(spool), seen, timeout=60)
     wait_until_clean(live)
     files = [str(spool / "dets" / str(n)) for n in range(len(seen["dets"]))]
-    counted = Offline(erlang.spec(NAME), erlang.runner).count(str(spool / "mnesia.backup"), files)
+    counted = Offline(erlang.spec(NAME), erlang.runner, str(tmp_path)).count(str(spool / "mnesia.backup"), files)
     assert {t["name"]: t["rows"] for t in counted if t["kind"] == "mnesia"} == {
         t["name"]: t["rows"] for t in seen["mnesia"]["tables"]
     }
@@ -185,7 +185,7 @@ def test_tables_agree_while_transactions_go_on(live, erlang, spool, tmp_path):
     seen = look(live)
     export_hot(live, str(spool), seen, timeout=60)
     wait_until_clean(live)
-    offline = Offline(erlang.spec(NAME), erlang.runner)
+    offline = Offline(erlang.spec(NAME), erlang.runner, str(tmp_path))
     counted = offline.count(str(spool / "mnesia.backup"))
     built = offline.build(
         str(spool / "mnesia.backup"), str(tmp_path / "built"), "copy@127.0.0.1", {NAME: "copy@127.0.0.1"}

@@ -4,8 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.erlang_text import binary
@@ -76,6 +81,7 @@ def spec(name=OLD, install_dir="/nothing installed"):
         "name": name,
         "name_type": "long",
         "user": None,
+        "release_name": "erlmcp",
         "home_dir": "/nonexistent",
         "install_dir": str(install_dir),
     }
@@ -90,7 +96,7 @@ def backup(tmp_path_factory):
 
 @pytest.fixture
 def offline():
-    return Offline(spec(), Runner())
+    return Offline(spec(), Runner(), "/nothing written")
 
 
 def test_schema(offline, backup):
@@ -283,7 +289,7 @@ def pair(erlang, tmp_path):
 def test_build_for_one_node_of_two_does_not_meet_the_other(erlang, pair, tmp_path):
     backup, peer, log = pair
     noise = log.read_bytes()
-    offline = Offline(spec(), erlang.runner)
+    offline = Offline(spec(), erlang.runner, str(tmp_path))
     assert offline.schema(str(backup))["db_nodes"] == [OLD, PEER]
     assert rows(offline.count(str(backup))) == {"both": 100, "theirs": 9}
     # The copies of a peer are rows that this node does not have.
@@ -303,19 +309,56 @@ def test_build_for_one_node_of_two_does_not_meet_the_other(erlang, pair, tmp_pat
 
 def test_two_nodes_cannot_get_one_name(erlang, pair, tmp_path):
     with pytest.raises(OpsError, match="two nodes of the backup one name"):
-        Offline(spec(), erlang.runner).build(str(pair[0]), str(tmp_path / "built"), PEER, {OLD: PEER})
+        Offline(spec(), erlang.runner, str(tmp_path)).build(str(pair[0]), str(tmp_path / "built"), PEER, {OLD: PEER})
 
 
 class Dying(Runner):
     """A fake whose virtual machine dies."""
 
-    def run(self, argv, stdin="", account=None, env=None, timeout=60):
+    def run(self, argv, **_options):
         return Completed(1, "", '\n{"init terminating in do_boot",{undef,[{mnesia,start,[],[]}]}}\n')
+
+
+WAITING = """
+import sys
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.offline import Offline
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
+Offline(SPEC, Runner(), "/nothing written")._ask("MARK, timer:sleep(60000)", 60)
+"""
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def virtual_machines():
+    """Return the process directories of those that this test has started."""
+    mark = f"marked_{os.getpid()}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (process / "cmdline").read_bytes() and "beam" in (process / "exe").readlink().name:
+                found.append(process)
+    return found
+
+
+def test_the_virtual_machine_ends_with_who_is_killed_waiting_for_it():
+    program = WAITING.replace("SPEC", repr(spec())).replace("MARK", f"marked_{os.getpid()}")
+    waiting = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        wait_until(virtual_machines)
+    finally:
+        waiting.kill()
+        waiting.wait()
+    wait_until(lambda: not virtual_machines())
 
 
 def test_a_virtual_machine_that_dies_is_told():
     with pytest.raises(OpsError, match="without an answer: .*init terminating in do_boot.*undef"):
-        Offline(spec(), Dying(), Release("/r", "/r/start_clean", "/r/erts-1/bin")).count("/x")
+        Offline(spec(), Dying(), "/nothing written", Release("/r", "/r/start_clean", "/r/erts-1/bin")).count("/x")
 
 
 def test_a_release_without_mnesia_says_so(offline, backup, tmp_path):
@@ -327,9 +370,9 @@ def test_a_release_without_mnesia_says_so(offline, backup, tmp_path):
     (tmp_path / "erts-1").mkdir()
     (tmp_path / "erts-1" / "bin").symlink_to(system.erts_bin)
     poor = Release(str(tmp_path), system.boot, str(tmp_path / "erts-1" / "bin"))
-    assert rows(Offline(spec(), Runner(), poor).count(str(backup))) == SIZES
+    assert rows(Offline(spec(), Runner(), str(tmp_path), poor).count(str(backup))) == SIZES
     with pytest.raises(OpsError, match="comes without Mnesia"):
-        Offline(spec(), Runner(), poor).build(str(backup), str(tmp_path / "built"), OLD)
+        Offline(spec(), Runner(), str(tmp_path), poor).build(str(backup), str(tmp_path / "built"), OLD)
 
 
 @pytest.mark.parametrize(("name", "node_map"), [(OLD, {}), (NEW, {OLD: NEW})])
@@ -346,7 +389,7 @@ def test_a_node_whose_schema_was_in_ram_has_it_on_disk_after_a_restore(erlang, t
             f"ok = mnesia:backup(unicode:characters_to_list({binary(backup)}))",
             timeout=30,
         )
-    Offline(spec(), erlang.runner).build(str(backup), str(tmp_path / "built"), name, node_map, master=True)
+    Offline(spec(), erlang.runner, str(tmp_path)).build(str(backup), str(tmp_path / "built"), name, node_map, master=True)
     told = run_alone(
         name,
         tmp_path / "built",

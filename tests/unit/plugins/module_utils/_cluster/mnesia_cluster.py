@@ -48,11 +48,11 @@ class HostRunner(PrivateRunner):
         super().__init__(port)
         self.running = running
 
-    def run(self, argv, stdin="", account=None, env=None, timeout=60):
+    def run(self, argv, stdin="", account=None, env=None, timeout=60, tied=False):
         if argv[0] == "systemctl":
             state = "active\nMainPID=1" if self.running() else "inactive\nMainPID=0"
             return Completed(0, f"LoadState=loaded\nActiveState={state}\n", "")
-        return super().run(argv, stdin=stdin, account=account, env=env, timeout=timeout)
+        return super().run(argv, stdin=stdin, account=account, env=env, timeout=timeout, tied=tied)
 
 
 class Cluster:

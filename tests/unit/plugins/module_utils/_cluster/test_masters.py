@@ -163,6 +163,6 @@ def test_the_last_rows_of_a_loser_are_in_its_directory_after_the_stop(cluster, t
     cluster.masters(THIRD, [FIRST, SECOND])
     copy, backup = tmp_path / "copy", tmp_path / "backup"
     cluster.directory(THIRD).rename(copy)
-    offline = Offline(cluster.spec(THIRD), cluster.runner(THIRD))
+    offline = Offline(cluster.spec(THIRD), cluster.runner(THIRD), str(tmp_path))
     offline.export(str(copy), str(backup), THIRD)
     assert {table["name"]: table["rows"] for table in offline.count(str(backup))} == {"item": 12, "session": 11}

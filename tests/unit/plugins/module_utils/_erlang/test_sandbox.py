@@ -13,7 +13,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._erlang.sandbox import 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes units")
 def test_who_asks_is_run_by_the_command_that_the_role_lays_down(tmp_path):
     (tmp_path / "mine-sandbox").write_text("")
-    command = sandboxed("mine", ["erl", "-eval", "$a."], {"HOME": "/home"}, 15, str(tmp_path))
+    command = sandboxed("mine", ["erl", "-eval", "$a."], {"HOME": "/home"}, 15, directory=str(tmp_path))
     assert command == [
         *(f"{tmp_path}/mine-sandbox", "--pipe", "-p", "RuntimeMaxSec=15", "-E", "HOME=/home"),
         *("erl", "-eval", "$$a."),
@@ -21,4 +21,4 @@ def test_who_asks_is_run_by_the_command_that_the_role_lays_down(tmp_path):
 
 
 def test_before_the_role_ran_there_is_no_sandbox(tmp_path):
-    assert sandboxed("mine", ["erl"], {}, 15, str(tmp_path)) is None
+    assert sandboxed("mine", ["erl"], {}, 15, directory=str(tmp_path)) is None
