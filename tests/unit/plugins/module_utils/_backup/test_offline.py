@@ -389,7 +389,9 @@ def test_a_node_whose_schema_was_in_ram_has_it_on_disk_after_a_restore(erlang, t
             f"ok = mnesia:backup(unicode:characters_to_list({binary(backup)}))",
             timeout=30,
         )
-    Offline(spec(), erlang.runner, str(tmp_path)).build(str(backup), str(tmp_path / "built"), name, node_map, master=True)
+    Offline(spec(), erlang.runner, str(tmp_path)).build(
+        str(backup), str(tmp_path / "built"), name, node_map, master=True
+    )
     told = run_alone(
         name,
         tmp_path / "built",
