@@ -21,6 +21,10 @@ options:
     description: The version to go back to.
     type: str
     required: true
+  cut_off:
+    description: Whether a run was cut off before. It can have left one node in any state, which is started again.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -39,7 +43,7 @@ _value:
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.upgrade import rollback_problems as judge
 
 
-def rollback_problems(nodes, version):
+def rollback_problems(nodes, version, cut_off=False):
     told = {
         host: {
             "name": node["name"],
@@ -50,7 +54,7 @@ def rollback_problems(nodes, version):
         }
         for host, node in nodes.items()
     }
-    return judge(told, version)
+    return judge(told, version, cut_off)
 
 
 class FilterModule:

@@ -42,7 +42,9 @@ options:
     type: str
     default: erlmcp
   what:
-    description: What the run does, for those who are refused, like V(upgrade).
+    description:
+      - What the run does, for those who are refused, like V(upgrade).
+      - A run that finds the hold of one which was cut off goes on with it when both do the same; so name the target.
     type: str
     default: changes
   ttl_seconds:
@@ -122,7 +124,7 @@ lock:
     token: 0123456789abcdef
 taken_from:
   description: The hold that this run took from another one, with C(reason) V(ended), V(expired) or V(broken); null
-    when the lock was free or held by this run.
+    when the lock was free or held by this run. C(resumed) says that the other one has ended and did the same.
   type: dict
   returned: when O(state=held)
 released:

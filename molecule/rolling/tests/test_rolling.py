@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from testlib import Hosts, Watch, health, kill_after, play, ssh, start
+from testlib import Hosts, Watch, health, kill_after, play, ssh, start, wait_until_healthy
 
 HOSTS = Hosts(Path(__file__).parents[1])
 FIRST, SECOND, THIRD = HOSTS
@@ -32,10 +32,17 @@ def _hosts_have_just_booted():
     HOSTS.wait_until_whole()
 
 
+def locked():
+    return {
+        name for name, address in HOSTS.items() if "erlmcp.cluster-lock" in ssh(address, "ls /run/erlmcp-ops").stdout
+    }
+
+
 @pytest.fixture(autouse=True)
 def _cluster_as_it_was():
-    """But for the log level, which each test sets to another one."""
+    """But for the log level, which each test sets to another one. However a run ended, it has given the lock back."""
     yield
+    assert locked() == set()
     if serving() != set(HOSTS):
         HOSTS.restore()
 
@@ -127,6 +134,22 @@ def test_a_node_is_not_taken_down_while_another_one_is():
     assert pids() == before
     repaired = play("erlmcp.ops.site", HOSTS, {"erlmcp_node_log_level": "debug"})
     assert repaired.rc == 0, repaired.messages
+
+
+def test_a_run_whose_last_check_fails_says_so_and_keeps_no_lock():
+    """Everything has been done, and then a node hangs."""
+    running = start("erlmcp.ops.restart", HOSTS, {"erlmcp_cluster_wait_seconds": 3}, ["--limit", FIRST])
+    assert any("PLAY [Prove the cluster" in line for line in running.stdout)
+    ssh(HOSTS[FIRST], "systemctl kill --signal STOP erlmcp")
+    try:
+        printed = running.stdout.read()
+        assert running.wait(timeout=60) != 0
+        assert f"erlmcp@{FIRST}" in printed
+        assert "Release the lock of the cluster" in printed
+        assert locked() == set()
+    finally:
+        ssh(HOSTS[FIRST], "systemctl kill --signal CONT erlmcp")
+    wait_until_healthy(HOSTS[FIRST])
 
 
 def test_a_requested_restart_restarts_every_node_once():

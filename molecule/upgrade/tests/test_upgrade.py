@@ -310,10 +310,12 @@ def told_who_is_at_work(running):
     for line in running.stdout:
         if "Check the cluster" in line or "Ask the node how it is" in line:
             break
-    second = play("erlmcp.ops.restart", HOSTS, SESSION_SECONDS)
-    assert second.rc != 0
-    assert "upgrade" in second.messages
-    assert "root@" in second.messages
+    for playbook, change in (("restart", SESSION_SECONDS), ("site", {"erlmcp_node_log_level": "debug"})):
+        second = play(f"erlmcp.ops.{playbook}", HOSTS, change)
+        assert second.rc != 0
+        assert "for upgrade to" in second.messages
+        assert "root@" in second.messages
+        assert not second.changed
 
 
 def test_one_operator_at_a_time_and_killed_anywhere_it_is_finished_by_the_next_run(old, new):

@@ -102,7 +102,8 @@ def _hold(path, options, check_mode):
     record, reason = plan_held(found, Holder(**options["holder"]), options, time.time(), platform.node())
     if not check_mode:
         write_atomically(path, json.dumps(record).encode(), mode=0o600)
-    taken_from = {**found, "reason": reason} if reason else None
+    resumed = reason == "ended" and found["what"] == options["what"]
+    taken_from = {**found, "reason": reason, "resumed": resumed} if reason else None
     return {"lock": record, "taken_from": taken_from}
 
 

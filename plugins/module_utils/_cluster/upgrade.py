@@ -62,7 +62,7 @@ def rollback_version(nodes, asked=None):
     return "", f"{problem} ({told}): name the version to go back to in erlmcp_cluster_rollback_version"
 
 
-def rollback_problems(nodes, version):
+def rollback_problems(nodes, version, cut_off=False):
     """Return what a rollback would not mend, as texts with the next action.
 
     What is wrong with a node on another release is no reason to refuse: that may be why the cluster goes back. One
@@ -71,8 +71,24 @@ def rollback_problems(nodes, version):
     :param nodes: inventory name to ``name`` (of the node), ``current`` (version, or ``None``), ``healthy``, ``detail``
         and ``missing`` (names of the nodes that it does not see, or does not share its tables with).
     :param version: the version to go back to.
+    :param cut_off: whether a run was cut off before. It can have left one node in any state; the rollback starts it.
     """
     leaving = {node["name"] for node in nodes.values() if node["current"] != version}
+    problems = _not_mended(nodes, version, leaving)
+    if cut_off and any(
+        not _not_mended({name: node for name, node in nodes.items() if name != host}, version, {*leaving, one["name"]})
+        for host, one in nodes.items()
+    ):
+        return []
+    if problems:
+        problems.append(
+            "Going back does not mend that. Repair it first (site, repair_partition), or take the risk with "
+            "erlmcp_cluster_force: true."
+        )
+    return problems
+
+
+def _not_mended(nodes, version, leaving):
     problems = []
     for host, node in nodes.items():
         missing = sorted(set(node["missing"]) - leaving)
@@ -80,11 +96,6 @@ def rollback_problems(nodes, version):
             problems.append(f"{host} is on release {version} already and is not healthy: {node['detail']}.")
         elif node["current"] == version and missing:
             problems.append(f"{host} does not see, or does not share its tables with, {', '.join(missing)}.")
-    if problems:
-        problems.append(
-            "Going back does not mend that. Repair it first (site, repair_partition), or take the risk with "
-            "erlmcp_cluster_force: true."
-        )
     return problems
 
 

@@ -124,7 +124,7 @@ def test_another_is_refused_and_releases_nothing(lock, path):
 
 def test_taken_over_with_a_note_of_whom_from(lock):
     before = lock()["lock"]
-    assert lock(holder=BOB, take_over=ALICE.token)["taken_from"] == {**before, "reason": "ended"}
+    assert lock(holder=BOB, take_over=ALICE.token)["taken_from"] == {**before, "reason": "ended", "resumed": True}
     with pytest.raises(OpsError, match="bob@ops2"):
         lock()
 

@@ -116,3 +116,14 @@ def test_a_rollback_that_would_not_mend_the_cluster_is_refused(first, second, re
     problems = " ".join(rollback_problems(nodes_now, "1.0"))
     assert refused in problems
     assert bool(problems) == bool(refused) == ("erlmcp_cluster_force" in problems)
+
+
+@pytest.mark.parametrize(
+    ("third", "refused"), [({}, False), ({"healthy": False}, True), ({"missing": ["node1", "node2"]}, True)]
+)
+def test_what_a_run_that_was_cut_off_has_left_is_mended_when_it_is_one_node(third, refused):
+    well = {"current": "1.0", "healthy": True, "detail": "told", "missing": ["node2"]}
+    second = {**well, "name": "node2", "healthy": False, "missing": []}
+    nodes_now = {"n1": {**well, "name": "node1"}, "n2": second, "n3": {**well, "name": "node3", **third}}
+    assert bool(rollback_problems(nodes_now, "1.0", cut_off=True)) == refused
+    assert rollback_problems(nodes_now, "1.0")
