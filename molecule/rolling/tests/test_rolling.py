@@ -33,9 +33,8 @@ def _hosts_have_just_booted():
 
 
 def locked():
-    return {
-        name for name, address in HOSTS.items() if "erlmcp.cluster-lock" in ssh(address, "ls /run/erlmcp-ops").stdout
-    }
+    held = "test -e /run/erlmcp-ops/erlmcp.cluster-lock"
+    return {name for name, address in HOSTS.items() if ssh(address, held, check=False).returncode == 0}
 
 
 @pytest.fixture(autouse=True)
