@@ -12,6 +12,8 @@ author: erlmcp.ops contributors (@erlmcp)
 description:
   - Chooses an archive for each host, and Mnesia's tables from one archive for nodes that share a schema, so that all
     nodes are consistent with each other.
+  - Where an archive is from the future by more than five minutes, the times do not say which one is the latest, so a
+    time has to be named.
 options:
   _input:
     description: Inventory names of the hosts.
@@ -55,13 +57,17 @@ _value:
   type: dict
 """
 
+import time
+
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.cluster_plan import plan_cluster
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.store import CLOCK_SECONDS
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
 def restore_plan(hosts, nodes, found, sources=None, archive="latest", before=""):
     try:
-        parts = plan_cluster(hosts, nodes, found, sources, archive, before)
+        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + CLOCK_SECONDS))
+        parts = plan_cluster(hosts, nodes, found, sources, archive, before, now)
     except OpsError as error:
         return {"parts": {}, "problem": str(error)}
     return {"parts": parts, "problem": ""}

@@ -100,6 +100,21 @@ def test_an_archive_of_another_node_needs_a_map():
     assert content(SECOND) == before
 
 
+def test_where_an_archive_is_from_the_future_nobody_knows_the_latest():
+    made, running = backup(SECOND), pid(SECOND)
+    later = f"{STORE}/erlmcp-n2.backup.test-20990101T000000Z.tar.zst"
+    ssh(SECOND, f"touch {later}")
+    try:
+        status, refused = ops(SECOND, "restore", "latest", check=False)
+        assert status == 1
+        assert "from the future" in refused
+        assert made.rpartition("/")[2] in refused
+        assert [each["archive"] for each in ops(SECOND, "verify")[1]["results"]] == [made]
+    finally:
+        ssh(SECOND, f"rm {later}")
+    assert pid(SECOND) == running
+
+
 def test_too_little_space_is_found_before_the_node_is_stopped():
     put(SECOND, 200, "bulk", 40_000)
     archive = backup(SECOND)

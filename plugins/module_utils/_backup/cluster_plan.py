@@ -9,7 +9,7 @@ from __future__ import annotations
 from .._core.errors import OpsError
 
 
-def plan_cluster(hosts, nodes, found, sources=None, archive="latest", before=""):
+def plan_cluster(hosts, nodes, found, sources=None, archive="latest", before="", now=""):
     """Choose an archive for each host, so that all nodes are consistent with each other.
 
     Nodes whose tables have copies on each other share a schema: they all get Mnesia's tables from the newest of their
@@ -21,6 +21,8 @@ def plan_cluster(hosts, nodes, found, sources=None, archive="latest", before="")
     :param sources: inventory name to the host whose archive it gets; a host that is not named gets its own.
     :param archive: ``latest``, or the name of one archive when there is one host.
     :param before: only archives taken up to this time, ``YYYYMMDDTHHMMSSZ``; empty for all.
+    :param now: the time, in the same form; empty when nobody knows. An archive that is younger says that a clock was
+        wrong, so the times do not tell which is the latest.
     :return: inventory name to ``archive``, ``tables_archive`` (or ``None``), ``node_map``, ``files`` (names of what the
         host needs) and ``text`` for the operator.
     :raises OpsError: naming every host for which there is none.
@@ -35,7 +37,7 @@ def plan_cluster(hosts, nodes, found, sources=None, archive="latest", before="")
     chosen, problems = {}, []
     for host in hosts:
         try:
-            chosen[host] = _choose(found[host], sources.get(host, host), archive, before)
+            chosen[host] = _choose(found[host], sources.get(host, host), archive, before, now)
         except OpsError as error:
             problems.append(f"{host}: {error}")
     if problems:
@@ -44,7 +46,7 @@ def plan_cluster(hosts, nodes, found, sources=None, archive="latest", before="")
     return {host: _part(host, nodes[host], chosen, found[host], node_map) for host in hosts}
 
 
-def _choose(backups, source, archive, before):
+def _choose(backups, source, archive, before, now):
     if archive != "latest":
         named = next((each for each in backups if each["name"] == archive), None)
         if named is None:
@@ -54,6 +56,12 @@ def _choose(backups, source, archive, before):
             raise OpsError(f"{archive} is not good: {named['problem']}. Name another one")
         return named
     own = [each for each in backups if each["host"] == source and not each["problem"]]
+    later = [each["name"] for each in own if not before and now and each["time"] > now]
+    if later:
+        raise OpsError(
+            f"{', '.join(later)} is from the future: a clock was wrong when it was made, or is wrong now, so nobody but "
+            "you knows which archive is the latest. Name a time with erlmcp_backup_restore_before"
+        )
     fitting = [each for each in own if not before or each["time"] <= before]
     if not fitting:
         times = ", ".join(sorted(each["time"] for each in own))

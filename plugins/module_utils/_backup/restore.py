@@ -36,7 +36,7 @@ from .restored_config import RestoredConfig
 from .safety import BEFORE, FAILED, REVERTED, SafetyCopies
 from .signature import check_signature
 from .staging import Area, Staging
-from .store import Store
+from .store import LATEST, Store
 from .swap import Swap, check_can_exchange
 from .under_way import EXCHANGED, KEPT, PROVEN, STAGED, WITHDRAWN, read_state, work_directory
 from .versions import versions
@@ -104,6 +104,13 @@ class Restore:
         if not self.members:
             raise OpsError("members: nothing is to be restored; name config, data or both", kind="input")
         self.backup = self.store.find(self.options["archive"], self.options["host"])
+        later = self.store.from_the_future(self.backup.host) if self.options["archive"] == LATEST else []
+        if later:
+            raise OpsError(
+                f"{', '.join(later)} is from the future: a clock was wrong when it was made, or is wrong now, so nobody "
+                f"but you knows which archive is the latest. Name the one that is meant, for example {self.backup.name}",
+                kind="archive",
+            )
         other = self.options["tables_archive"]
         self.tables_from = self.store.find(other) if other else None
         for backup in filter(None, (self.backup, self.tables_from)):

@@ -36,6 +36,8 @@ _BESIDE_SUFFIXES = (".json", *(f".{kind}.json" for kind in MARKS))
 _LARGEST_JSON = 256 * 1024**2
 _LISTED = 20
 _DAY_SECONDS = 86400
+# Clocks that are kept in time differ by less.
+CLOCK_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Store:
     def find(self, archive, host=None):
         """Return one :class:`Backup`; it may have a problem.
 
-        :param archive: a name in the store, an absolute path, or ``latest``.
+        :param archive: a name in the store, an absolute path, or ``latest``, to which those from the future do not
+            count.
         :param host: whose latest; needed when the store holds archives of several hosts.
         :raises OpsError: when there is none, saying what there is.
         """
@@ -264,7 +267,20 @@ class Store:
                 kind="archive",
                 hosts=hosts,
             )
-        return _observe(self._path(fitting[-1]))
+        later = self.from_the_future(hosts[0])
+        if fitting == later:
+            raise OpsError(
+                f"{', '.join(fitting)} in {self.root} is from the future: the clock of host {platform.node()} is wrong, "
+                "or that of the host which made it was. Correct the clock, or name the archive",
+                kind="archive",
+            )
+        return _observe(self._path(fitting[-1 - len(later)]))
+
+    def from_the_future(self, host):
+        """Return the names of the archives of a host that were made later than now, by the clocks, oldest first."""
+        limit = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=CLOCK_SECONDS)
+        own = {name: parse_name(name) for name in self._archives()}
+        return [name for name, parsed in own.items() if parsed.host == host and parsed.time > limit]
 
     def _listing(self):
         names = self._archives()

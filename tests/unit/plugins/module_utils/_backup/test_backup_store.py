@@ -309,6 +309,16 @@ def test_latest_is_of_one_host(store):
         store.find("latest", "c")
 
 
+def test_what_is_from_the_future_is_not_the_latest(store):
+    publish(store, "20990101T000000Z", "b")
+    newest, later = publish(store, "20260102T000000Z", "a"), publish(store, "20990101T000000Z", "a")
+    assert store.find("latest", "a").name == newest
+    assert store.from_the_future("a") == [later]
+    assert store.find(later).name == later
+    with pytest.raises(OpsError, match="is from the future: the clock of host .* Correct the clock, or name"):
+        store.find("latest", "b")
+
+
 def test_the_latest_is_not_passed_over_for_its_problem(store):
     publish(store, "20260101T000000Z")
     newest = publish(store, "20260102T000000Z")

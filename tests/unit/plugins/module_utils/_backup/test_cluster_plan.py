@@ -40,6 +40,14 @@ def test_a_time_chooses_what_was_newest_then():
     assert plan["a"]["archive"] == "erlmcp-a-20261124T020000Z.tar.zst"
 
 
+def test_an_archive_from_the_future_leaves_it_to_the_operator_which_is_the_latest():
+    found = {"a": [archive("a"), archive("a", "20990101T000000Z")]}
+    with pytest.raises(OpsError, match="a: erlmcp-a-20990101T000000Z.tar.zst is from the future.*restore_before"):
+        plan_cluster(["a"], {"a": "erlmcp@a"}, found, now="20261125T020000Z")
+    plan = plan_cluster(["a"], {"a": "erlmcp@a"}, found, before="20261125T000000Z", now="20261125T020000Z")
+    assert plan["a"]["archive"] == "erlmcp-a-20261124T020000Z.tar.zst"
+
+
 def test_other_machines_get_a_map_of_all_names():
     everything = [archive("a"), archive("b")]
     plan = plan_cluster(
