@@ -39,7 +39,12 @@ options:
         required: true
   search:
     description: Directories in whose files the cookie is searched for, outside of the home of the account. Of each file
-      the last 4 MiB are read, and the 200 newest files.
+      the last 4 MiB are read, and the 200 newest files. Crash dumps are left to O(crash_dump_dirs).
+    type: list
+    elements: path
+    default: []
+  crash_dump_dirs:
+    description: Directories in which crash dumps of Erlang are looked for, all the way down.
     type: list
     elements: path
     default: []
@@ -185,6 +190,12 @@ backups:
     are C(encrypted), and the names of those that are C(plain).
   type: dict
   returned: success
+crash_dumps:
+  description: Crash dumps in O(crash_dump_dirs), the 200 newest, with C(path), C(owner), C(group), C(mode), C(bytes) and
+    C(age_days).
+  type: list
+  elements: dict
+  returned: success
 secrets:
   description:
     - C(processes) that show a cookie, with C(pid), C(unit) and where it C(shows). C(files) outside of the account's
@@ -216,6 +227,7 @@ def main():
                 },
             },
             "search": {"type": "list", "elements": "path", "default": []},
+            "crash_dump_dirs": {"type": "list", "elements": "path", "default": []},
             "services": {
                 "type": "list",
                 "elements": "dict",

@@ -32,6 +32,7 @@ VARIABLES = {
             "erlmcp_cookie": "abcdefghijklmnopqrst#uvwxyz",
             "erlmcp_data_dir": "/",
             "erlmcp_log_dir": "",
+            "erlmcp_node_crash_dump_bytes": -1,
         },
         [
             "erlmcp_http_port",
@@ -39,6 +40,7 @@ VARIABLES = {
             "erlmcp_cookie",
             "erlmcp_data_dir",
             "erlmcp_log_dir",
+            "erlmcp_node_crash_dump_bytes is -1",
         ],
     ),
     "port that is a word": ({"erlmcp_mcp_port": "http"}, ["erlmcp_mcp_port"]),

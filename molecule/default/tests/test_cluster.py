@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hostile import HostileNode
-from testlib import Hosts, Mcp, console, health, http, play, ssh, wait_until
+from testlib import Hosts, Mcp, console, health, http, play, ssh, wait_until, wait_until_healthy
 
 HOSTS = Hosts(Path(__file__).parents[1])
 NODES = [f"erlmcp@{name}" for name in HOSTS]
@@ -181,6 +181,30 @@ def test_a_node_comes_back_after_a_crash():
     done = play("erlmcp.ops.check_health", HOSTS)
     assert done.rc == 0, done.messages
     assert ssh(HOSTS[name], "systemctl show -P MainPID erlmcp").stdout != before
+
+
+def test_a_crash_dump_is_bounded_for_the_account_alone_and_in_no_archive():
+    address = next(iter(HOSTS.values()))
+    dump = "/var/log/erlmcp/erl_crash.dump"
+    ssh(address, "kill -USR1 $(systemctl show -P MainPID erlmcp)")
+    wait_until(lambda: "LIMIT REACHED" in ssh(address, f"tail -c 100 {dump}", check=False).stdout, "no dump was cut")
+    size, found = ssh(address, f"stat -c '%s %U:%G:%a' {dump}").stdout.split()
+    # The line that says so comes on top.
+    assert 200000 <= int(size) < 200100
+    assert found == "erlmcp:erlmcp:640"
+    wait_until_healthy(address)
+    ssh(address, f"mv {dump} /var/lib/erlmcp/moved-away; cp -p /var/lib/erlmcp/moved-away {dump}")
+    try:
+        for method in ("hot", "stop", "cold"):
+            stopped = "systemctl stop erlmcp; " if method == "cold" else ""
+            archive = f"{stopped}erlmcp-ops backup --method {method} > /dev/null && ls -t /var/backups/erlmcp/*.tar.zst"
+            inside = ssh(address, f"tar --zstd -tf $({archive} | head -n 1)", timeout=120).stdout
+            assert "logs/erlmcp.log" in inside
+            assert "crash" not in inside
+            assert "moved-away" not in inside
+    finally:
+        ssh(address, f"systemctl start erlmcp; rm {dump} /var/lib/erlmcp/moved-away")
+    wait_until_healthy(address)
 
 
 def test_sigterm_stops_the_node_cleanly():

@@ -210,6 +210,14 @@ BREAKS = (
         {"updates_reboot": "fail"},
         "a reboot is due for linux-image",
     ),
+    Break(
+        "a crash dump",
+        f"(echo =erl_crash_dump:0.5; cat {COOKIE})"
+        " | install -m 0640 -o erlmcp -g erlmcp /dev/stdin /var/log/erlmcp/moved-away",
+        "rm /var/log/erlmcp/moved-away",
+        {"secrets_crash_dumps": "fail"},
+        "/var/log/erlmcp/moved-away (0640 erlmcp:erlmcp, ",
+    ),
 )
 
 

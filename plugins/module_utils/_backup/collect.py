@@ -12,10 +12,10 @@ import stat
 
 from .._core import trees
 from .._core.errors import OpsError
+from .._erlang.crash_dump import is_crash_dump
 
 # Spool and scratch directories of backups, below the data directory because the node may write nowhere else.
 OWN = ".erlmcp-"
-_CRASH_DUMP = b"=erl_crash_dump:"
 # A file that says it is this much larger than what it takes on disk holds nothing that a node has written.
 _MOST_IN_HOLES = 1024**3
 
@@ -26,7 +26,7 @@ def walk(root):
 
 
 def regular_files(root, exclude=(), without=()):
-    """Return (relative paths, skipped ones) of what is to be archived.
+    """Return (relative paths, skipped ones) of what is to be archived: everything but crash dumps.
 
     :param exclude: patterns for relative paths, of the user.
     :param without: relative paths of files and directories that go another way, for example Mnesia's.
@@ -37,11 +37,11 @@ def regular_files(root, exclude=(), without=()):
     for name, status in walk(root):
         if _below(name, without) or any(fnmatch.fnmatch(name, pattern) for pattern in exclude):
             continue
-        if stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
+            skipped.append(name)
+        elif not is_crash_dump(root, name):
             _refuse_holes(os.path.join(root, name), status)
             found.append(name)
-        else:
-            skipped.append(name)
     return found, skipped
 
 
@@ -59,20 +59,14 @@ def _refuse_holes(path, status):
 def recent_logs(root, days, now):
     """Relative paths of the log files below ``root`` that were written in the last ``days`` days.
 
-    Without crash dumps: one holds the memory of the node, and so its cookie, and may be as large.
+    Without crash dumps: one holds the cookie.
     """
     since = now - days * 86400
     return [
         name
         for name, status in walk(root)
-        if stat.S_ISREG(status.st_mode) and status.st_mtime >= since and not _is_crash_dump(root, name)
+        if stat.S_ISREG(status.st_mode) and status.st_mtime >= since and not is_crash_dump(root, name)
     ]
-
-
-def _is_crash_dump(root, name):
-    if os.path.basename(name).startswith("erl_crash.dump"):
-        return True
-    return trees.read(root, name, len(_CRASH_DUMP)) == _CRASH_DUMP
 
 
 def mnesia_directory(root):

@@ -217,6 +217,13 @@ CHECKS = (
         "remove it there, and run rotate_cookie",
     ),
     Check(
+        "secrets_crash_dumps",
+        "No crash dump is left",
+        _SECRETS,
+        judges.crash_dumps,
+        "find out why the node crashed and remove the dump; run rotate_cookie if others than the service could read it",
+    ),
+    Check(
         "secrets_disk",
         "Cookie and keys are encrypted on disk",
         _SECRETS,

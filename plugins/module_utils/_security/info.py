@@ -19,7 +19,14 @@ from .._node.unit import Unit
 from .audit import observe_audit
 from .files import Account, Tree
 from .processes import exposures, observe_listeners, observe_processes, observe_unit_process, replaced_by_unit
-from .secrets import cookie_path, is_on_encrypted_volume, observe_backups, read_cookie, search
+from .secrets import (
+    cookie_path,
+    is_on_encrypted_volume,
+    observe_backups,
+    observe_crash_dumps,
+    read_cookie,
+    search,
+)
 from .services import observe_services
 from .updates import observe_updates
 
@@ -64,6 +71,7 @@ def security_info(module, runner):
                 "sealed": Sealed.found_at(cookie_path(node["home_dir"]), runner) is not None,
                 "encrypted_volume": is_on_encrypted_volume(node["home_dir"]),
             },
+            "crash_dumps": observe_crash_dumps(options["crash_dump_dirs"]),
             "backups": observe_backups(options["backup_dir"], options["backup_settings_path"]),
             "services": services.result(),
             "units": units.result(),

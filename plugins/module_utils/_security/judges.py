@@ -270,6 +270,14 @@ def secrets_files(facts, _settings):
     )
 
 
+def crash_dumps(facts, _settings):
+    form = "{path} ({mode} {owner}:{group}, {bytes} bytes, {age_days} days old)"
+    shown = [form.format(**each) for each in facts["crash_dumps"]]
+    return _verdict(
+        {f"the memory of the node, its cookie too, is in {_few(shown)}": bool(shown)}, "no crash dump is left"
+    )
+
+
 def secrets_disk(facts, _settings):
     if facts["secrets"]["sealed"]:
         return PASS, "cookie and keys are encrypted by systemd-creds"

@@ -10,9 +10,12 @@ import json
 import os
 import re
 import stat
+import time
 
 from .._core import trees
 from .._core.files import read_if_there
+from .._erlang.crash_dump import is_crash_dump
+from .files import described
 from .text import printable
 
 # A log is searched from its end; what is longer than that was looked at before.
@@ -36,7 +39,7 @@ def read_cookie(home_dir):
 
 
 def search(directories, cookie, without):
-    """Return the files that hold the cookie, or a flag that gives one, newest first.
+    """Return the files that hold the cookie, or a flag that gives one. Crash dumps, which do, have a check of their own.
 
     :param directories: where to look, all the way down.
     :param without: a directory where the cookie belongs.
@@ -45,7 +48,7 @@ def search(directories, cookie, without):
     return sorted(
         printable(os.path.join(top, name))
         for _modified, top, name in files[:_SEARCHED_FILES]
-        if _holds(top, name, cookie)
+        if not is_crash_dump(top, name) and _holds(top, name, cookie)
     )
 
 
@@ -63,6 +66,30 @@ def _files(directories, without):
 def _holds(top, name, cookie):
     content = trees.read(top, name, _SEARCHED_BYTES, from_end=True) or b""
     return bool(cookie and cookie in content or _FLAG.search(content))
+
+
+def observe_crash_dumps(directories):
+    """Return what ``security_info`` documents as ``crash_dumps``, newest first.
+
+    :param directories: where to look, all the way down. One may be below another.
+    """
+    now = time.time()
+    found = {
+        os.path.join(top, name): status
+        for top in directories
+        for name, status in trees.walk(top)
+        if stat.S_ISREG(status.st_mode) and is_crash_dump(top, name)
+    }
+    newest = sorted(found.items(), key=lambda item: item[1].st_mtime, reverse=True)[:_SEARCHED_FILES]
+    return [
+        {
+            "path": printable(path),
+            **described(status),
+            "bytes": status.st_size,
+            "age_days": int((now - status.st_mtime) // 86400),
+        }
+        for path, status in newest
+    ]
 
 
 def observe_backups(store_dir, settings_path):

@@ -29,6 +29,7 @@ NFTABLES = {
     "kept": [{"name": "ssh"}],
     "diff": {"before": "nftables: on\ndefault: deny incoming, allow outgoing\n"},
 }
+DUMP = {"path": "/l/d", "owner": "erlmcp", "group": "erlmcp", "mode": "0640", "bytes": 7, "age_days": 2}
 SETTINGS = {
     "host": "n1",
     "accepted": [],
@@ -97,6 +98,7 @@ FACTS = {
     },
     "replaced_code": [{"unit": "session-3.scope", "pids": [9], "files": ["/usr/lib/libc.so.6"]}],
     "backups": {"configured": True, "recipients": 1, "encrypted": 3, "plain": []},
+    "crash_dumps": [],
     "secrets": {"processes": [], "files": [], "sealed": True, "encrypted_volume": False},
 }
 
@@ -178,6 +180,7 @@ def test_a_host_on_which_everything_is_right():
         ("backups/configured", False, "backups_encrypted", "fail"),
         ("secrets/processes", [{"pid": 4, "unit": "", "shows": ["it"]}], "secrets_processes", "fail"),
         ("secrets/files", ["/x"], "secrets_files", "fail"),
+        ("crash_dumps", [DUMP], "secrets_crash_dumps", "fail"),
         ("secrets/sealed", False, "secrets_disk", "warn"),
     ],
 )

@@ -31,6 +31,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._security.processes imp
 from ansible_collections.erlmcp.ops.plugins.module_utils._security.secrets import (
     is_on_encrypted_volume,
     observe_backups,
+    observe_crash_dumps,
     read_cookie,
     search,
 )
@@ -183,6 +184,8 @@ def test_a_cookie_in_files(tmp_path):
     (tmp_path / "vm.args").write_text("-name a@b\n-setcookie secret\n")
     (tmp_path / "vm.args.old").write_text("# -setcookie is gone\n")
     (tmp_path / "link").symlink_to(home / ".erlang.cookie")
+    # It has a check of its own.
+    (tmp_path / "erl_crash.dump").write_bytes(COOKIE)
     assert read_cookie(str(home)) == COOKIE
     found = search([str(tmp_path)], COOKIE, str(home))
     assert found == [str(tmp_path / "erlmcp.log"), str(tmp_path / "vm.args")]
@@ -251,6 +254,20 @@ def test_what_the_service_can_write(tmp_path):
         (tmp_path / name).chmod(mode)
     shown = Tree(str(tmp_path), account).observe()["service_writable"]["paths"]
     assert [path.split("/")[-1].split(" ")[0] for path in shown] == ["owned", "shared"]
+
+
+def test_crash_dumps_are_known_by_what_is_in_them(tmp_path):
+    (tmp_path / "below").mkdir()
+    for name, content in (("below/moved", "=erl_crash_dump:0.5\n"), ("erl_crash.dump.1", "packed"), ("log", "=erl")):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o640)
+    os.symlink("log", tmp_path / "erl_crash.dump")
+    os.utime(tmp_path / "below/moved", (0, 0))
+    recent, old = observe_crash_dumps([str(tmp_path), str(tmp_path / "below"), str(tmp_path / "missing")])
+    assert (recent["path"], recent["bytes"], recent["mode"]) == (str(tmp_path / "erl_crash.dump.1"), 6, "0640")
+    assert recent["age_days"] == 0
+    assert old["path"] == str(tmp_path / "below/moved")
+    assert old["age_days"] > 10000
 
 
 @pytest.fixture(scope="module")
