@@ -24,6 +24,12 @@ options:
     type: str
     choices: [long, short]
     default: long
+  refuse:
+    description:
+      - Whether what is no Erlang node name is refused.
+      - The roles have it judged by their check of variables, which names the variable, and all else that is wrong.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -44,9 +50,9 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._config.names import no
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
-def _node_name(variables, type="long"):
+def _node_name(variables, type="long", refuse=True):
     try:
-        return node_name(variables, type)
+        return node_name(variables, type, refuse)
     except OpsError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -46,6 +46,10 @@ VARIABLES = {
     "port that is a word": ({"erlmcp_mcp_port": "http"}, ["erlmcp_mcp_port"]),
     "node name with a space": ({"erlmcp_node_name": "erlmcp @n1.bad.test"}, ["erlmcp_node_name"]),
     "long name without a dot": ({"erlmcp_node_name": "erlmcp@n1"}, ["erlmcp_node_name"]),
+    "host name without a dot, beside a port": (
+        {"erlmcp_node_host": "n1", "erlmcp_http_port": 70000},
+        ["n1.bad.test: 'erlmcp@n1' is no Erlang node name (erlmcp_node_name)", "erlmcp_http_port is 70000"],
+    ),
     "the guide's cookie": ({"erlmcp_cookie": "erlmcp"}, ["erlmcp_cookie"]),
     "log level": ({"erlmcp_node_log_level": "loud"}, ["erlmcp_node_log_level"]),
     "term without an end": ({"erlmcp_node_config_terms": ["{my_app, [{a, 1}"]}, ["erlmcp_node_config_terms"]),

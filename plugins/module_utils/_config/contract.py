@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 
-from .names import node_name_problem
+from .names import host_name_problem
 
 _SYSTEM_DIRECTORIES = frozenset(
     "/bin /boot /dev /etc /home /lib /lib64 /media /mnt /opt /proc /root /run /sbin /srv /sys /tmp /usr /usr/bin "
@@ -98,9 +98,9 @@ def _accounts(contract):
 def _node_names(nodes, name_type):
     hosts = {}
     for host, name in nodes.items():
-        problem = node_name_problem(name, name_type)
+        problem = host_name_problem(host, name, name_type)
         if problem:
-            yield f"the node name of {host} is {name!r}: {problem}"
+            yield problem
         hosts.setdefault(name, []).append(host)
     for name, same in hosts.items():
         if len(same) > 1:

@@ -35,22 +35,28 @@ def node_name_problem(name, name_type="long"):
     return None
 
 
-def node_name(variables, name_type="long"):
+def host_name_problem(host, name, name_type="long"):
+    """Return what is wrong with the node name of a host, naming the host and the variable to set, or ``None``."""
+    if name_type not in ("long", "short"):
+        return f"erlmcp_node_name_type is long or short, not {name_type!r}"
+    problem = node_name_problem(name, name_type)
+    return problem and f"{host}: {name!r} is no Erlang node name (erlmcp_node_name): {problem}"
+
+
+def node_name(variables, name_type="long", refuse=True):
     """Return the node name of a host.
 
     :param variables: the host's variables, ``hostvars[host]``.
     :param name_type: ``long`` or ``short``.
+    :param refuse: whether what is no node name is refused here; otherwise whoever is given it has to judge it.
     :raises OpsError: naming the host and the variable to set.
     """
-    if name_type not in ("long", "short"):
-        raise OpsError(f"erlmcp_node_name_type is long or short, not {name_type!r}", kind="input")
     name = variables.get("erlmcp_node_name") or (
         f"{variables.get('erlmcp_node_base') or 'erlmcp'}@{_host_part(variables, name_type)}"
     )
-    problem = node_name_problem(name, name_type)
+    problem = refuse and host_name_problem(variables.get("inventory_hostname"), name, name_type)
     if problem:
-        host = variables.get("inventory_hostname")
-        raise OpsError(f"{host}: {name!r} is no Erlang node name (erlmcp_node_name): {problem}", kind="input")
+        raise OpsError(problem, kind="input")
     return str(name)
 
 

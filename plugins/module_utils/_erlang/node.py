@@ -17,6 +17,7 @@ import re
 import secrets
 import socket
 
+from .._config.names import node_name_problem
 from .._core.errors import OpsError
 from .distribution import read_distribution
 from .release import find_release_in_use, system_root
@@ -63,11 +64,15 @@ class Node:
 
     :param spec: the ``node`` option of a module.
     :param runner: a :class:`Runner`.
+    :raises OpsError: when no node can have its name; to a question it would look like one that is down.
     """
 
     def __init__(self, spec, runner):
         self.spec = spec
         self.runner = runner
+        problem = node_name_problem(self.name, self.spec["name_type"])
+        if problem:
+            raise OpsError(f"{self.name!r} is no Erlang node name (erlmcp_node_name): {problem}", kind="input")
 
     @property
     def name(self):

@@ -97,4 +97,4 @@ def test_two_hosts_with_one_node_name_are_both_named():
 
 def test_a_bad_node_name_names_its_host():
     (problem,) = contract_problems({}, {"n1": "e@x"})
-    assert problem.startswith("the node name of n1 is 'e@x': a long name needs")
+    assert problem.startswith("n1: 'e@x' is no Erlang node name (erlmcp_node_name): a long name needs")
