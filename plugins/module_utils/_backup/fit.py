@@ -9,6 +9,9 @@ from __future__ import annotations
 from .._core.errors import OpsError
 from .versions import is_newer
 
+# To be said in parentheses behind "restore the data only".
+DATA_ONLY = "erlmcp_backup_restore_members: [data], or on the host --data-only"
+
 
 def check_fit(manifest, node_name, node_map, members, installed, allow_newer=False):
     """Refuse an archive that this node cannot take.
@@ -39,13 +42,13 @@ def _name_problems(source, node_name, node_map, members):
     if mapped is None:
         return [
             f"it is of node {source}; to restore it under another name, map that name: "
-            f"node_map: {{{source}: {node_name}}}"
+            f"node_map: {{{source}: {node_name}}}, or on the host --node-name {source}={node_name}"
         ]
     if mapped != node_name:
         return [f"node_map says that {source} becomes {mapped}"]
     if "config" in members:
         return [
-            f"its config names {source}; restore the data only (members: [data]) and let the playbook site write config"
+            f"its config names {source}; restore the data only ({DATA_ONLY}) and let the playbook site write config"
         ]
     return []
 
@@ -55,7 +58,8 @@ def _version_problems(archive, installed):
         return ["no release is installed here: run the playbook site first"]
     return [
         f"it was written by {what} {archive[key]}, and {installed[key]}, which is installed, may not read its "
-        f"schema. Install {archive[key]} first, or take the risk with allow_newer: true"
+        f"schema. Install {archive[key]} first, or take the risk with erlmcp_backup_restore_allow_newer: true, or on "
+        "the host with --allow-newer"
         for key, what in (("release", "release"), ("erts", "Erlang runtime"))
         if archive[key] and installed[key] and is_newer(archive[key], installed[key])
     ]

@@ -102,7 +102,10 @@ class Restore:
                 "together: take the steps staged, exchanged, started, proven, kept and finished", kind="input"
             )
         if not self.members:
-            raise OpsError("members: nothing is to be restored; name config, data or both", kind="input")
+            raise OpsError(
+                "members: nothing is to be restored; name config, data or both (erlmcp_backup_restore_members)",
+                kind="input",
+            )
         self.backup = self.store.find(self.options["archive"], self.options["host"])
         later = self.store.from_the_future(self.backup.host) if self.options["archive"] == LATEST else []
         if later:
@@ -143,7 +146,8 @@ class Restore:
             raise OpsError(
                 f"the archive has Mnesia's tables in {os.path.join(self.data_dir, directory)}, and {self.node_name} "
                 f"keeps them in {store.directory}: it would start without them. Set the parameter dir of application "
-                "mnesia (erlmcp_node_config) as it was, or restore the config too (members: [config, data])",
+                "mnesia (erlmcp_node_config) as it was, or restore the config too (erlmcp_backup_restore_members: "
+                "[config, data], or on the host without --data-only)",
                 kind="fit",
             )
 

@@ -13,6 +13,7 @@ from .._config.plan import FILES
 from .._config.store import Store
 from .._config.validate import validate
 from .._core.errors import OpsError
+from .fit import DATA_ONLY
 
 
 class RestoredConfig:
@@ -37,9 +38,7 @@ class RestoredConfig:
         for name in FILES:
             path = os.path.join(directory, name)
             if not os.path.exists(path):
-                raise OpsError(
-                    f"the archive's config lacks {name}: restore the data only (members: [data])", kind="fit"
-                )
+                raise OpsError(f"the archive's config lacks {name}: restore the data only ({DATA_ONLY})", kind="fit")
             with open(path, "rb") as stream:
                 files[name] = stream.read()
         validate(files, self.spec, self.runner, [])

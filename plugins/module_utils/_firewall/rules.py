@@ -219,7 +219,7 @@ def retirement(state, name, switch_off, successor):
         raise OpsError(
             f"{name} is on too, and what {successor} lets in it would still keep out. It is not switched off, because "
             f"it holds what others have set up: '{state.foreign}'. Move that to {successor} and run '{switch_off}', or "
-            f"keep {name} (backend: {name})",
+            f"keep {name} (erlmcp_firewall_backend: {name})",
             kind="firewall",
         )
     return Plan(removed=tuple(rule for rule in state.rules if rule.own), disable=state.in_use)

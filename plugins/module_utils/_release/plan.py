@@ -164,7 +164,8 @@ def plan_absent(state, version):
     for link in ("current", "next"):
         if getattr(state.slots, link) == version:
             raise OpsError(
-                f"release {version} is {link}, so it stays: stage and activate another version first", kind="in_use"
+                f"release {version} is {link}, so it stays: change to another one first (playbook upgrade or rollback)",
+                kind="in_use",
             )
     slots = state.slots if state.slots.previous != version else replace(state.slots, previous=None)
     after = State(
@@ -209,7 +210,7 @@ def check_machine(release, machine, install_dir, check_mode):
     if needed > machine.free_bytes:
         raise OpsError(
             f"{release.archive} needs {_mib(needed)} MiB for {install_dir} on {where}, where {_mib(machine.free_bytes)}"
-            " MiB are free: prune versions or enlarge the file system",
+            " MiB are free: remove releases that no node needs (playbook remove_release), or enlarge the file system",
             kind="space",
         )
     if release.erts_included or machine.system_erts == release.erts:
@@ -240,7 +241,7 @@ def _refuse_foreign(state, release):
     if release.version in state.foreign:
         raise OpsError(
             f"releases/{release.version} exists, but erlmcp.ops.release did not lay it down: move it away, or remove "
-            f"it with state=absent and version={release.version}",
+            f"it with the playbook remove_release (-e erlmcp_release_removed={release.version})",
             kind="immutable",
         )
 

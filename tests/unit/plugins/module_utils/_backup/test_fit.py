@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._backup.command import parser
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.fit import check_fit
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.versions import is_newer
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
@@ -33,6 +36,26 @@ def test_another_name_needs_a_map_and_the_message_writes_it():
     with pytest.raises(OpsError, match=r"node_map: \{erlmcp@a: erlmcp@b\}"):
         fit(manifest(), "erlmcp@b")
     fit(manifest(), "erlmcp@b", {"erlmcp@a": "erlmcp@b"}, members=["data"])
+
+
+def refusal(*arguments, **options):
+    with pytest.raises(OpsError) as refused:
+        fit(*arguments, **options)
+    return str(refused.value)
+
+
+def on_the_host(message):
+    """What the command line of the host makes of the option that a message names for it."""
+    option = re.search(r"on the host (?:with )?(--[a-z-]+(?: \S+=\S+)?)", message)[1]
+    return vars(parser().parse_args(["restore", "latest", *option.split()]))
+
+
+def test_what_a_refusal_names_for_the_host_helps():
+    node_map = dict(on_the_host(refusal(manifest(), "erlmcp@b", members=["data"]))["node_map"])
+    fit(manifest(), "erlmcp@b", node_map, members=["data"])
+    fit(manifest(), "erlmcp@b", node_map, on_the_host(refusal(manifest(), "erlmcp@b", node_map))["members"])
+    newer = manifest(release="1.0.1")
+    fit(newer, allow_newer=on_the_host(refusal(newer))["allow_newer"])
 
 
 def test_a_map_to_somebody_else_does_not_help():
