@@ -45,6 +45,7 @@ def cluster_problems(nodes, resumes=False):
             "name": node["name"],
             "healthy": node["health"]["healthy"],
             "detail": node["health"]["detail"],
+            "epmd_error": node["epmd_error"],
             "missing_members": node["missing_members"],
             "not_sharing": node["not_sharing"],
         }

@@ -86,6 +86,12 @@ options:
     type: list
     elements: str
     default: []
+  started_with:
+    description: Full names of systemd units that must run while another unit does, each to the full name of that one.
+      Those that do not are started. When their definition changes they are not restarted, that is left to who restarts
+      the other.
+    type: dict
+    default: {}
   programs:
     description: Names of programs that are looked for on the host, so that a role need not ask the package manager in
       every run. See RV(missing_programs).

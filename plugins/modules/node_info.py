@@ -113,6 +113,11 @@ distribution_error:
   description: Why the node could not be asked over distribution, or null.
   type: str
   returned: always
+epmd_error:
+  description: Why other nodes cannot find one that runs by asking the C(epmd) of its host, with the next action. Null where
+    they can, and where the nodes do without.
+  type: str
+  returned: always
 store:
   description: Mnesia of the node. Its C(state) (C(running), C(stopped) or C(absent)), the C(members) of its schema,
     those that it takes for C(running), members whose schema is C(in_ram), so that they forget the cluster when they

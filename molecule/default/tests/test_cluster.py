@@ -183,6 +183,28 @@ def test_a_node_comes_back_after_a_crash():
     assert ssh(HOSTS[name], "systemctl show -P MainPID erlmcp").stdout != before
 
 
+def test_an_epmd_that_has_ended_is_named_and_started_and_nobody_else_is_blamed():
+    name, address = next(iter(HOSTS.items()))
+    pid = ssh(address, "systemctl show -P MainPID erlmcp").stdout
+    ssh(address, "systemctl stop erlmcp-epmd")
+    told = f"erlmcp@{name} cannot be found by others: epmd does not answer on port 4369 (Connection refused)"
+    try:
+        found = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1})
+        assert [line.partition(". ")[0] for line in found.messages.splitlines()] == [f"{name}: {told}"]
+        refused = play("erlmcp.ops.restart", HOSTS, {"erlmcp_cluster_force": True})
+        assert f"erlmcp@{name} is left running, because it cannot be asked how the other members are" in refused.messages
+        assert "is not connected" not in refused.messages
+        expected = {(name, "erlmcp.ops.erlmcp_node : Ensure directories, cookie, control command and units are laid down")}
+        foreseen = play("erlmcp.ops.site", HOSTS, options=["--check"])
+        assert (foreseen.rc, foreseen.changed) == (0, expected), foreseen.messages
+        done = play("erlmcp.ops.site", HOSTS)
+        assert (done.rc, done.changed) == (0, expected), done.messages
+    finally:
+        ssh(address, "systemctl start erlmcp-epmd")
+    assert ssh(address, "erlmcp ping").stdout == "pong\n"
+    assert ssh(address, "systemctl show -P MainPID erlmcp").stdout == pid
+
+
 def test_a_crash_dump_is_bounded_for_the_account_alone_and_in_no_archive():
     address = next(iter(HOSTS.values()))
     dump = "/var/log/erlmcp/erl_crash.dump"

@@ -10,8 +10,8 @@ from __future__ import annotations
 def cluster_problems(nodes, resumes=False):
     """Return inventory name to what speaks against taking down a node of this cluster now, as a text.
 
-    :param nodes: inventory name to ``name`` (of the node), ``healthy``, ``detail``, ``missing_members`` and
-        ``not_sharing`` (names of nodes).
+    :param nodes: inventory name to ``name`` (of the node), ``healthy``, ``detail``, ``epmd_error`` (or ``None``),
+        ``missing_members`` and ``not_sharing`` (names of nodes).
     :param resumes: whether this run goes on with one that was cut off. That can have left one node in any state, so
         everything else is asked of the others.
     """
@@ -50,6 +50,8 @@ def _problems(nodes, left_out):
 
 def _problem(node, left_out):
     told = [] if node["healthy"] else [f"is not healthy ({node['detail']})"]
+    if node["epmd_error"]:
+        told.append(f"cannot be found by others: {node['epmd_error']}")
     for what, names in (
         ("does not see", node["missing_members"]),
         ("does not share its tables with", node["not_sharing"]),

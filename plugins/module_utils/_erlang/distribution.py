@@ -18,6 +18,8 @@ from .._core.files import read_if_there
 _TLS_OPTIONS = re.compile(rb"^\s*-ssl_dist_optfile\s+\"?([^\s\"]+)\"?\s*$", re.MULTILINE)
 _PROTOCOL = re.compile(rb"^\s*-proto_dist\s+(\S+)\s*$", re.MULTILINE)
 _PORT_WITHOUT_MAPPER = re.compile(rb"^\s*-erl_epmd_port\s+(\d+)\s*$", re.MULTILINE)
+_NAME = re.compile(rb"^\s*-s?name\s", re.MULTILINE)
+_WITHOUT_MAPPER = re.compile(rb"^\s*-(?:erl_epmd_port|epmd_module|no_epmd)\b", re.MULTILINE)
 _MAPPER_PORT = re.compile(rb"^\s*(?:export\s+)?ERL_EPMD_PORT=['\"]?(\d+)['\"]?\s*$", re.MULTILINE)
 
 
@@ -29,12 +31,14 @@ class Distribution:
     :param tls_options: path of the file with the options of TLS, ``None`` without TLS.
     :param mapper_port: port of epmd, ``None`` for Erlang's own default, 4369.
     :param port_without_mapper: port on which nodes look for each other without epmd, ``None`` with epmd.
+    :param registers: whether a node registers with epmd.
     """
 
     protocol: str | None = None
     tls_options: str | None = None
     mapper_port: int | None = None
     port_without_mapper: int | None = None
+    registers: bool = False
 
     @property
     def is_tls(self):
@@ -69,7 +73,10 @@ def distribution_of(flags, environment):
     """
     ports = [_last(_MAPPER_PORT, environment), _last(_PORT_WITHOUT_MAPPER, flags)]
     return Distribution(
-        _last(_PROTOCOL, flags), _last(_TLS_OPTIONS, flags), *(int(port) if port else None for port in ports)
+        _last(_PROTOCOL, flags),
+        _last(_TLS_OPTIONS, flags),
+        *(int(port) if port else None for port in ports),
+        registers=bool(_NAME.search(flags)) and not _WITHOUT_MAPPER.search(flags),
     )
 
 

@@ -298,7 +298,8 @@ def fileset(module, runner):
     """The module ``fileset``."""
     entries = module.params["entries"]
     check(entries)
-    check_units(module.params["started"], module.params["stopped"])
+    started, stopped, started_with = (module.params[name] for name in ("started", "stopped", "started_with"))
+    check_units(started, stopped, started_with)
     changes = []
     for entry in entries:
         observed = observe_entry(entry, runner)
@@ -307,11 +308,9 @@ def fileset(module, runner):
             changes.append((entry, observed, differs))
     changed_paths = [entry["path"] for entry, _observed, _differs in changes]
     units = Units(runner)
+    managed = [*started, *stopped, *started_with, *started_with.values()]
     unit_plan = plan_units(
-        module.params["started"],
-        module.params["stopped"],
-        changed_paths,
-        units.observe([*module.params["started"], *module.params["stopped"]], defined_units(entries)),
+        started, stopped, changed_paths, units.observe(managed, defined_units(entries)), started_with
     )
     if not module.check_mode:
         for entry, _observed, differs in changes:

@@ -28,5 +28,6 @@ FILESET_SPEC = {
     },
     "started": {"type": "list", "elements": "str", "default": []},
     "stopped": {"type": "list", "elements": "str", "default": []},
+    "started_with": {"type": "dict", "default": {}},
     "programs": {"type": "list", "elements": "str", "default": []},
 }

@@ -57,12 +57,12 @@ class UnitPlan:
         ]
 
 
-def check_units(started, stopped):
+def check_units(started, stopped, started_with):
     """Refuse names that are none, and units that are to be both.
 
     :raises OpsError: naming the unit.
     """
-    for name in (*started, *stopped):
+    for name in (*started, *stopped, *started_with, *started_with.values()):
         if not _NAME.fullmatch(name):
             raise OpsError(f"fileset: {name!r} is not the full name of a systemd unit", kind="input")
     for name in {*started} & {*stopped}:
@@ -75,15 +75,18 @@ def defined_units(entries):
     return [name for directory, name in names if directory == _UNIT_DIR and _NAME.fullmatch(name)]
 
 
-def plan_units(started, stopped, changed_paths, now):
+def plan_units(started, stopped, changed_paths, now, started_with=None):
     """Say what is to be done to units once the files are laid down.
 
     :param started: names of units that must run, a list.
     :param stopped: names of units that must not run, a list.
     :param changed_paths: paths of the set that change.
     :param now: name to :class:`UnitNow`, as things are before the files are laid down.
+    :param started_with: names of units that must run while another one does, to the name of that one.
     """
-    if not started and not stopped:
+    partners = (started_with or {}).items()
+    called_for = [name for name, other in partners if now[other].running and not now[name].running]
+    if not (started or stopped or called_for):
         return UnitPlan()
     changed = [path for path in changed_paths if path.startswith(f"{_UNIT_DIR}/")]
 
@@ -93,7 +96,7 @@ def plan_units(started, stopped, changed_paths, now):
 
     return UnitPlan(
         reload=bool(changed) or any(unit.outdated for unit in now.values()),
-        start=[name for name in started if not now[name].running],
+        start=[name for name in started if not now[name].running] + called_for,
         restart=[name for name in started if now[name].running and is_redefined(name)],
         stop=[name for name in stopped if now[name].running],
     )

@@ -18,6 +18,8 @@ from .._config.live import without_live
 from .._core import trees
 from .._core.errors import OpsError
 from .._core.slots import Slots
+from .._erlang.distribution import read_distribution
+from .._erlang.mapper import mapper_problem
 from .._erlang.node import PASSING, Node, function_name
 from .exclusion import wait_for_others
 from .health import Answer, ask_http, judge
@@ -99,6 +101,7 @@ class Observer:
             "members": sorted(figures.get("members", [])),
             "store": self.store.summary() if self.store else None,
             "distribution_error": silence,
+            "epmd_error": self._mapper_problem() if unit.running else None,
             "restart_required": self._reasons(unit, releases, configs, running_release),
             "peers_outdated": not told,
         }
@@ -154,6 +157,10 @@ class Observer:
             answers.append(Answer("ping", "absent", silence))
         answers.append(Answer("process", "ok", f"{self.unit.name} is active, process {unit.pid}"))
         return figures, judge(answers, self.health_options["required_level"]), silence
+
+    def _mapper_problem(self):
+        distribution = read_distribution(self.spec["config_dir"])
+        return mapper_problem(distribution, self.node.name, f"{self.spec['service']}-epmd.service")
 
     def _predict(self, topic, slots):
         return replace(slots, next=self.predicted_next[topic]) if topic in self.predicted_next else slots
@@ -246,7 +253,7 @@ class Expected:
         }
 
     def met(self, state):
-        return state["health"]["healthy"] and not any(self.missed(state).values())
+        return state["health"]["healthy"] and not state["epmd_error"] and not any(self.missed(state).values())
 
 
 def not_healthy(expected, state):
@@ -264,7 +271,10 @@ def unhealthy_message(state, missing, not_sharing=()):
     problems = []
     if not state["health"]["healthy"]:
         problems.append(f"is not healthy: {state['health']['detail']}")
-    if missing:
+    if state["epmd_error"]:
+        problems.append(f"cannot be found by others: {state['epmd_error']}")
+    # Who cannot ask the node because of epmd does not know what it sees.
+    if missing and not (state["epmd_error"] and state["distribution_error"]):
         seen = state["distribution_error"] or f"it sees {', '.join(state['members'])}"
         problems.append(f"does not see {', '.join(missing)} ({seen})")
     if not_sharing and not missing:

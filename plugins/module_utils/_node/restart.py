@@ -184,6 +184,7 @@ class Restart:
             if members_missing(before, others):
                 before = self._meet(others)
             if before["health"]["healthy"]:
+                self._check_asked(before, others)
                 self._check_members(before, others)
                 self._check_copies(before)
         except Unreachable:
@@ -202,6 +203,17 @@ class Restart:
         if connect_missing(self.observer, before, others, self.options["ports"], check_mode=False):
             before = self.observer.observe()
         return before
+
+    def _check_asked(self, before, others):
+        """Refuse to take down a node that nobody can ask how the others are. They are not to blame for that."""
+        if others and before["distribution_error"]:
+            raise OpsError(
+                f"{self.observer.node.name} is left running, because it cannot be asked how the other members are: "
+                f"{before['epmd_error'] or before['distribution_error']}. To restart it all the same, set "
+                "erlmcp_cluster_restart_gate: false",
+                kind="gate",
+                problems=[before["epmd_error"] or before["distribution_error"]],
+            )
 
     def _check_members(self, before, others):
         """Refuse to take down a second node.

@@ -13,7 +13,14 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 ROLE = Path(__file__).parents[3] / "roles" / "erlmcp_cluster"
-WELL = {"running": True, "health": {"healthy": True}, "missing_members": [], "not_sharing": [], "restart_required": []}
+WELL = {
+    "running": True,
+    "health": {"healthy": True},
+    "epmd_error": None,
+    "missing_members": [],
+    "not_sharing": [],
+    "restart_required": [],
+}
 
 
 def turn(store, shared=True, **node):
@@ -38,8 +45,9 @@ def turn(store, shared=True, **node):
         ({"in_ram": ["a@h"]}, True, {}, "wait"),
         ({"in_ram": ["b@h"]}, True, {}, "none"),
         ({"in_ram": ["a@h"]}, False, {}, "none"),
+        ({"in_ram": []}, True, {"epmd_error": "it is silent"}, "wait"),
         ({"in_ram": ["a@h"]}, True, {"restart_required": ["config"]}, "restart"),
     ],
 )
-def test_a_node_that_would_forget_the_cluster_at_a_restart_is_not_taken_for_proven(store, shared, node, expected):
+def test_a_node_that_would_forget_the_cluster_or_cannot_be_found_is_not_taken_for_proven(store, shared, node, expected):
     assert turn(store, shared, **node) == expected

@@ -128,7 +128,8 @@ def prove(monkeypatch, answer, wanted, healthy=True, silence=None):
         return answer
 
     monkeypatch.setattr(readiness.tables, "look", look)
-    state = {"name": HERE, "health": {"healthy": healthy, "detail": "why"}, "distribution_error": silence}
+    health = {"healthy": healthy, "detail": "why"}
+    state = {"name": HERE, "health": health, "distribution_error": silence, "epmd_error": None}
     return readiness.prove(FakeNode(), state, wanted)
 
 

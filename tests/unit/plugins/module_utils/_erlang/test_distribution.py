@@ -133,5 +133,5 @@ def test_how_nodes_talk_is_read_from_the_config_in_use(tmp_path):
         '# -proto_dist inet_tls\n-name a@b\n-proto_dist inet6_tls\n  -ssl_dist_optfile "/etc/d.conf"\n+P 1000\n'
     )
     (tmp_path / "env.sh").write_text("export A='1'\nexport ERL_EPMD_PORT='4370'\n")
-    assert read_distribution(str(tmp_path)) == Distribution("inet6_tls", "/etc/d.conf", 4370)
+    assert read_distribution(str(tmp_path)) == Distribution("inet6_tls", "/etc/d.conf", 4370, None, True)
     assert read_distribution(str(tmp_path)).environment() == {"ERL_EPMD_PORT": "4370"}

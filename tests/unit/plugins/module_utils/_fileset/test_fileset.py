@@ -45,6 +45,7 @@ def lay_down(*entries, check=False, systemd=None, started=(), stopped=(), progra
         "entries": list(entries),
         "started": list(started),
         "stopped": list(stopped),
+        "started_with": {},
         "programs": list(programs),
     }
     return fileset(SimpleNamespace(params=params, check_mode=check), systemd)

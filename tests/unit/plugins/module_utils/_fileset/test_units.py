@@ -50,6 +50,16 @@ def test_a_unit_is_stopped_when_it_runs():
     assert plan_units([], ["a.timer"], [], INACTIVE) == UnitPlan()
 
 
+def test_a_unit_that_another_one_calls_for_is_started_and_left_to_that_one_otherwise():
+    def plan(now, other, changed=()):
+        return plan_units([], [], [*changed], {"a.timer": now, "b.service": other}, {"a.timer": "b.service"})
+
+    runs, stands, old = UnitNow(running=True), UnitNow(), UnitNow(outdated=True)
+    assert plan(stands, runs) == UnitPlan(start=["a.timer"])
+    assert plan(old, runs) == plan(stands, runs, [TIMER]) == UnitPlan(reload=True, start=["a.timer"])
+    assert plan(stands, stands) == plan(runs, runs, [TIMER]) == plan(old, stands) == UnitPlan()
+
+
 def test_units_of_the_set_are_known_by_their_files():
     entries = [
         {"path": TIMER, "state": "file"},

@@ -137,6 +137,20 @@ def test_what_answers_http_does_not_stand_in_for_an_application_that_has_ended(s
     assert not observe(spec, level="http", application="other")["health"]["healthy"]
 
 
+def test_one_fault_of_epmd_is_told_once_and_with_its_remedy(spec, monkeypatch):
+    monkeypatch.setattr(observing, "ask_http", lambda _options: Answer("http", "ok", "200"))
+    monkeypatch.setattr(observing, "mapper_problem", lambda _distribution, _name, unit: f"restart {unit}")
+    options = {"node": spec, "health": health("http"), "predicted_next": {}, "connections_function": None}
+    expected = {"expect_members": ["erlmcp@127.0.0.2"], "expect_shared_tables": True}
+    module = SimpleNamespace(params={**options, **expected, "wait_seconds": 0, "assert_healthy": True})
+    for answer in (Completed(1, "", "no such node"), ANSWERS):
+        with pytest.raises(OpsError) as caught:
+            node_info(module, FakeRunner(RUNNING, answer))
+        assert "erlmcp@127.0.0.1 cannot be found by others: restart no-such-erlmcp-epmd.service" in str(caught.value)
+        assert "does not see" not in str(caught.value)
+    assert observe(spec, STOPPED)["epmd_error"] is None
+
+
 def test_a_question_that_fails_in_a_node_that_starts_is_no_answer_yet(spec):
     crashed = Completed(0, "{error, {'EXIT', {aborted, {no_exists, sessions, attributes}}}}", "")
     state = observe(spec, erl_call=crashed)

@@ -123,6 +123,7 @@ class FakeObserver:
         self.running_release = "1"
         self.uptime = 1
         self.members = ["a@h"]
+        self.silence = None
         # What is another way when it is looked at again.
         self.later = {}
 
@@ -140,7 +141,8 @@ class FakeObserver:
             "config": vars(config),
             "members": self.members,
             "store": self.store.summary(),
-            "distribution_error": None,
+            "distribution_error": self.silence,
+            "epmd_error": None,
         }
 
     def observe_until(self, _good, _timeout):
@@ -328,6 +330,14 @@ def test_a_node_that_has_just_started_may_find_the_others_first(observer):
     observer.later = {"members": ["a@h", "b@h"]}
     observer.restart(members=["a@h", "b@h"], ports=[])
     assert observer.unit.done[-2:] == ["stop", "start 1"]
+
+
+def test_a_node_that_cannot_be_asked_does_not_blame_the_others(observer):
+    observer.silence = "no erl_call"
+    with pytest.raises(OpsError, match="a@h is left running, because it cannot be asked how .*: no erl_call"):
+        observer.restart(members=["a@h", "b@h"], ports=[])
+    assert "stop" not in observer.unit.done
+    observer.restart(members=["a@h"], ports=[])
 
 
 def test_a_node_that_crashes_before_it_is_judged_is_not_kept_up(observer):
