@@ -31,7 +31,7 @@ PLAYBOOKS = {path.stem for path in ROOT.glob("playbooks/*.yml")}
 OF_THE_INVENTORY = {"erlmcp_address", "erlmcp_gather_facts", "erlmcp_hosts", "erlmcp_node_host"}
 # In texts that are Erlang or Jinja: a module of the release, names of ours in a node and in nftables, groups, labels.
 OTHER_NAMES = re.compile(
-    r"erlmcp_(admin|ops(_.*)?|balancers|(roll|turn|partition|membership)_.*|backup_laid_down"
+    r"erlmcp_(admin|ops(_.*)?|balancers|(roll|turn|partition|membership)_.*|backup_laid_down|site_locked"
     # Keys of the audit rules.
     r"|config|exec|file|keys|releases|unit"
     # A variable whose end is put in.
