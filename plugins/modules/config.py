@@ -180,7 +180,7 @@ def main():
         required_if=[("state", "present", ["sys_config", "vm_args", "env_sh"])],
         supports_check_mode=True,
     )
-    run(module, lambda module: config(module, Runner()) if module.params["state"] == "present" else revert(module))
+    run(module, lambda module: (config if module.params["state"] == "present" else revert)(module, Runner()))
 
 
 if __name__ == "__main__":

@@ -114,8 +114,8 @@ distribution_error:
   type: str
   returned: always
 epmd_error:
-  description: Why other nodes cannot find one that runs by asking the C(epmd) of its host, with the next action. Null where
-    they can, and where the nodes do without.
+  description: Why other nodes cannot find one that runs by asking the C(epmd) of its host, with the next action. Null
+    where they can, and where the nodes do without.
   type: str
   returned: always
 store:

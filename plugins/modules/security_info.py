@@ -191,8 +191,8 @@ backups:
   type: dict
   returned: success
 crash_dumps:
-  description: Crash dumps in O(crash_dump_dirs), the 200 newest, with C(path), C(owner), C(group), C(mode), C(bytes) and
-    C(age_days).
+  description: Crash dumps in O(crash_dump_dirs), the 200 newest, with C(path), C(owner), C(group), C(mode), C(bytes)
+    and C(age_days).
   type: list
   elements: dict
   returned: success

@@ -40,9 +40,10 @@ OTHER_NAMES = re.compile(
 # Options of ansible-playbook, and of other programs that are named in full.
 OTHER_OPTIONS = {"--diff", "--limit", "--lines", "--now", "--relx-disable-hooks", "--unit"}
 # Words behind "playbook" or "run" in sentences that name none.
+DOCUMENTED = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 WORDS = set(
-    """again any are as before begin by code commands connect does ended erlmcp from gave has is it may me none of on once
-    runs systemctl that the this to was with without would""".split()
+    """again any are as before begin by code commands connect does ended erlmcp from gave has is it may me none of on
+    once runs systemctl that the this to was with without would""".split()
 )
 
 
@@ -51,9 +52,8 @@ def literals(path):
     tree = ast.parse(path.read_text())
     left_out = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr):
-            left_out.add(id(node.value))
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
+        is_documentation = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in DOCUMENTED
+        if isinstance(node, ast.Expr) or is_documentation:
             left_out.add(id(node.value))
         elif isinstance(node, ast.JoinedStr):
             left_out.update(map(id, node.values))

@@ -40,7 +40,7 @@ SAID = (
     *("tampered with it", "changed while it was read", "cannot be read", "is no regular file", "open for writing"),
     *("is not healthy", "old state is back", "the drill with", "could not be started", "no restore is there"),
     *("tables cannot be read", "do not hold what its manifest counted", "Erlang ended without an answer"),
-    *("could not copy its tables", "was not written", "the node has ended"),
+    *("could not copy its tables", "was not written", "the node has ended", "it would start without them"),
 )
 
 

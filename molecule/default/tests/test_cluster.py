@@ -192,9 +192,13 @@ def test_an_epmd_that_has_ended_is_named_and_started_and_nobody_else_is_blamed()
         found = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1})
         assert [line.partition(". ")[0] for line in found.messages.splitlines()] == [f"{name}: {told}"]
         refused = play("erlmcp.ops.restart", HOSTS, {"erlmcp_cluster_force": True})
-        assert f"erlmcp@{name} is left running, because it cannot be asked how the other members are" in refused.messages
+        assert (
+            f"erlmcp@{name} is left running, because it cannot be asked how the other members are" in refused.messages
+        )
         assert "is not connected" not in refused.messages
-        expected = {(name, "erlmcp.ops.erlmcp_node : Ensure directories, cookie, control command and units are laid down")}
+        expected = {
+            (name, "erlmcp.ops.erlmcp_node : Ensure directories, cookie, control command and units are laid down")
+        }
         foreseen = play("erlmcp.ops.site", HOSTS, options=["--check"])
         assert (foreseen.rc, foreseen.changed) == (0, expected), foreseen.messages
         done = play("erlmcp.ops.site", HOSTS)

@@ -59,8 +59,8 @@ def _choose(backups, source, archive, before, now):
     later = [each["name"] for each in own if not before and now and each["time"] > now]
     if later:
         raise OpsError(
-            f"{', '.join(later)} is from the future: a clock was wrong when it was made, or is wrong now, so nobody but "
-            "you knows which archive is the latest. Name a time with erlmcp_backup_restore_before"
+            f"{', '.join(later)} is from the future: a clock was wrong when it was made, or is wrong now, so the times "
+            "do not say which archive is the latest. Name a time with erlmcp_backup_restore_before"
         )
     fitting = [each for each in own if not before or each["time"] <= before]
     if not fitting:

@@ -110,8 +110,9 @@ class Restore:
         later = self.store.from_the_future(self.backup.host) if self.options["archive"] == LATEST else []
         if later:
             raise OpsError(
-                f"{', '.join(later)} is from the future: a clock was wrong when it was made, or is wrong now, so nobody "
-                f"but you knows which archive is the latest. Name the one that is meant, for example {self.backup.name}",
+                f"{', '.join(later)} is from the future: a clock was wrong when it was made, or is wrong now, so the "
+                "times do not say which archive is the latest. Name the one that is meant, for example "
+                f"{self.backup.name}",
                 kind="archive",
             )
         other = self.options["tables_archive"]

@@ -270,8 +270,8 @@ class Store:
         later = self.from_the_future(hosts[0])
         if fitting == later:
             raise OpsError(
-                f"{', '.join(fitting)} in {self.root} is from the future: the clock of host {platform.node()} is wrong, "
-                "or that of the host which made it was. Correct the clock, or name the archive",
+                f"{', '.join(fitting)} in {self.root} is from the future: the clock of host {platform.node()} is "
+                "wrong, or that of the host which made it was. Correct the clock, or name the archive",
                 kind="archive",
             )
         return _observe(self._path(fitting[-1 - len(later)]))

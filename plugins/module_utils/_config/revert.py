@@ -6,9 +6,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
+from .._core.errors import OpsError
+from .._core.files import read_if_there
 from .._core.slots import Slots
+from .plan import FILES
+from .validate import validate
 
 
 def plan_revert(slots):
@@ -21,11 +26,13 @@ def plan_revert(slots):
     return replace(slots, next=None if slots.next is not None else slots.previous)
 
 
-def revert(module):
+def revert(module, runner):
     """The module ``config`` with ``state=reverted``."""
-    slots = Slots(module.params["node"]["config_dir"], "sets")
+    node = module.params["node"]
+    slots = Slots(node["config_dir"], "sets")
     before = slots.state()
     after = plan_revert(before)
+    validated = before != after and after.next is not None and _validate(slots.path(after.next), node, runner)
     if before != after and not module.check_mode:
         if after.next is None:
             slots.unstage()
@@ -39,6 +46,22 @@ def revert(module):
         "current": after.current,
         "next": after.next,
         "previous": after.previous,
-        "validated": False,
+        "validated": validated,
         "diff": {"before": f"next: {before.next}\n", "after": f"next: {after.next}\n"},
     }
+
+
+def _validate(directory, node, runner):
+    """Refuse a set that was changed since it ran, so that the node would not start with it."""
+    files = {name: read_if_there(os.path.join(directory, name)) for name in FILES}
+    try:
+        missing = [name for name, content in files.items() if content is None]
+        if missing:
+            raise OpsError(f"{' and '.join(missing)} is missing", kind="config")
+        return validate(files, node, runner, [])
+    except OpsError as error:
+        raise OpsError(
+            f"the previous config set {directory} is not what it was when it ran: {error}. Nothing was changed. "
+            "Correct the inventory and run the playbook site, which makes a set anew",
+            kind="config",
+        ) from error

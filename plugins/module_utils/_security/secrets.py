@@ -39,7 +39,7 @@ def read_cookie(home_dir):
 
 
 def search(directories, cookie, without):
-    """Return the files that hold the cookie, or a flag that gives one. Crash dumps, which do, have a check of their own.
+    """Return the files that hold the cookie, or a flag that gives one. Crash dumps have a check of their own.
 
     :param directories: where to look, all the way down.
     :param without: a directory where the cookie belongs.

@@ -7,7 +7,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._config import revert as reverting
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.plan import FILES
 from ansible_collections.erlmcp.ops.plugins.module_utils._config.revert import plan_revert, revert
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slots, SlotState
 
 
@@ -27,15 +30,39 @@ def test_the_way_back(before, after_next):
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_a_revert_is_staged_and_run_again_does_nothing(tmp_path, check_mode):
-    slots = Slots(str(tmp_path), "sets")
-    for name in ("a", "b"):
-        (tmp_path / "sets" / name).mkdir(parents=True)
-        slots.stage(name)
-        slots.activate()
-    module = SimpleNamespace(params={"node": {"config_dir": str(tmp_path)}}, check_mode=check_mode)
-    result = revert(module)
-    assert (result["changed"], result["next"], result["set"]) == (True, "a", "a")
+def test_a_revert_is_tried_and_staged_and_run_again_does_nothing(tmp_path, monkeypatch, check_mode):
+    tried = []
+    monkeypatch.setattr(reverting, "validate", lambda files, *_more: tried.append(files) or True)
+    slots, module = on_its_way_back(tmp_path, check_mode)
+    result = revert(module, None)
+    assert (result["changed"], result["next"], result["set"], result["validated"]) == (True, "a", "a", True)
+    assert tried == [dict.fromkeys(FILES, b"of a")]
     assert slots.state().next == (None if check_mode else "a")
     if not check_mode:
-        assert not revert(module)["changed"]
+        assert not revert(module, None)["changed"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "refused"])
+def test_a_set_that_was_changed_since_it_ran_is_refused(tmp_path, monkeypatch, damage):
+    def refuse(*_arguments):
+        raise OpsError("the configuration is refused: line 3", kind="config")
+
+    monkeypatch.setattr(reverting, "validate", refuse)
+    slots, module = on_its_way_back(tmp_path)
+    if damage == "missing":
+        (tmp_path / "sets" / "a" / "env.sh").unlink()
+    with pytest.raises(OpsError, match="set .*sets/a is not what it was .*(env.sh is missing|line 3).*playbook site"):
+        revert(module, None)
+    assert slots.state().next is None
+
+
+def on_its_way_back(root, check_mode=False):
+    """Return slots with two sets, the second current, and the module."""
+    slots = Slots(str(root), "sets")
+    for name in ("a", "b"):
+        (root / "sets" / name).mkdir(parents=True)
+        for file in FILES:
+            (root / "sets" / name / file).write_text(f"of {name}")
+        slots.stage(name)
+        slots.activate()
+    return slots, SimpleNamespace(params={"node": {"config_dir": str(root)}}, check_mode=check_mode)
