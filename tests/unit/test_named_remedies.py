@@ -39,8 +39,8 @@ OTHER_NAMES = re.compile(
 )
 # Options of ansible-playbook, and of other programs that are named in full.
 OTHER_OPTIONS = {"--diff", "--limit", "--lines", "--now", "--relx-disable-hooks", "--unit"}
-# Words behind "playbook" or "run" in sentences that name none.
 DOCUMENTED = ("DOCUMENTATION", "EXAMPLES", "RETURN")
+# Words behind "playbook" or "run" in sentences that name none.
 WORDS = set(
     """again any are as before begin by code commands connect does ended erlmcp from gave has is it may me none of on
     once runs systemctl that the this to was with without would""".split()
