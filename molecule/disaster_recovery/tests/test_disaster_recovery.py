@@ -112,34 +112,68 @@ NOT_HEALTHY = (
 )
 
 
+def when_started(evaluated, condition="true"):
+    """A line of a unit: after each start the node evaluates something, as soon as that succeeds."""
+    until = f'until erlmcp eval "{evaluated}"; do sleep 0.1; done'
+    return f"ExecStartPost=/bin/sh -c '! {condition} || {{ {until}; }} > /dev/null 2>&1 &'"
+
+
+# Both are well for a moment before.
+CRASHING = when_started(
+    "true = is_pid(whereis(erlmcp_sup)), timer:apply_after(2500, erlang, exit, [whereis(erlmcp_sup), kill]).",
+    "ls -d /var/lib/erlmcp.before-restore-*",
+)
+LATE = when_started("ok = application:stop(erlmcp), timer:sleep(4000), application:start(erlmcp, permanent).")
+WITHOUT_HTTP = {"erlmcp_http_enabled": False, "erlmcp_health_settle_seconds": 5}
+
+
 @pytest.fixture(name="broken")
 def _broken():
     """Function that keeps a node from serving with what is restored, by a command of its unit; undone afterwards."""
-    address = FOUND["c.found.test"]
     drop_in = "/etc/systemd/system/erlmcp.service.d/fail.conf"
 
-    def break_it(command):
+    def break_it(address, command):
         ssh(address, "rm -rf /var/lib/erlmcp.before-restore-*; mkdir -p /etc/systemd/system/erlmcp.service.d")
         ssh(address, f"cat > {drop_in} && systemctl daemon-reload", typed=f"[Service]\n{command}\n")
 
     yield break_it
-    ssh(address, f"rm -f {drop_in} && systemctl daemon-reload")
+    for address in FOUND.values():
+        ssh(address, f"rm -f {drop_in} && systemctl daemon-reload")
+
+
+@pytest.fixture(scope="module", name="saved")
+def _saved(tmp_path_factory):
+    """Directory with archives of what the nodes had before they got more."""
+    directory = str(tmp_path_factory.mktemp("saved"))
+    saved = play("erlmcp.ops.backup", FOUND, {**REPLACEMENT, "erlmcp_backup_fetch_dir": directory})
+    assert saved.rc == 0, saved.messages
+    return directory
 
 
 @pytest.mark.parametrize(
-    ("command", "is_killed"),
-    [(NOT_AT_ALL, False), (NOT_HEALTHY, True)],
-    ids=["before the others serve", "after the others serve, and the run is killed on the way back"],
+    ("commands", "health_variables", "is_killed"),
+    [
+        ({"c.found.test": NOT_AT_ALL}, {}, False),
+        ({"c.found.test": NOT_HEALTHY}, {}, True),
+        ({"b.found.test": LATE, "c.found.test": CRASHING}, {**WITHOUT_HTTP, "erlmcp_health_level": "ping"}, False),
+        ({"b.found.test": LATE, "c.found.test": CRASHING}, {**WITHOUT_HTTP, "erlmcp_health_level": "process"}, False),
+    ],
+    ids=[
+        "before the others serve",
+        "after the others serve, and the run is killed on the way back",
+        "it crashes and another one is late, at level ping",
+        "it crashes and another one is late, at level process",
+    ],
 )
-def test_a_node_that_cannot_be_restored_takes_the_others_back(tmp_path, broken, command, is_killed):
-    saved = play("erlmcp.ops.backup", FOUND, {**REPLACEMENT, "erlmcp_backup_fetch_dir": str(tmp_path)})
-    assert saved.rc == 0, saved.messages
+def test_a_node_that_cannot_be_restored_takes_the_others_back(saved, broken, commands, health_variables, is_killed):
     put(FOUND["a.found.test"], 5, "later")
     wanted = [content(address) for address in FOUND.values()]
-    broken(command)
+    for name, command in commands.items():
+        broken(FOUND[name], command)
     restored = {
         **REPLACEMENT,
-        "erlmcp_backup_restore_from": str(tmp_path),
+        **health_variables,
+        "erlmcp_backup_restore_from": saved,
         "erlmcp_backup_restore_start_timeout_seconds": 20,
     }
     if is_killed:

@@ -129,6 +129,8 @@ def test_a_level_that_does_not_answer_fails_when_it_must():
     )
     assert done.rc != 0
     assert "level http must answer, only ping did" in done.messages
+    # As the inventory has it, with which the first test passes.
+    assert "set erlmcp_http_enabled: false" in done.messages
 
 
 @pytest.mark.parametrize("name", SYSTEM_ERLANG)

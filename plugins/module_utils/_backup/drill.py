@@ -154,7 +154,8 @@ class Drill:
             # The port mapper of the host is not in this network.
             f"ExecStart=/bin/sh -c '{command} epmd -daemon; exec {command} foreground'",
             "Type=exec",
-            "KillMode=mixed",
+            # It has nothing to lose, and one that still boots does not hear SIGTERM.
+            "KillSignal=SIGKILL",
             "PrivateNetwork=yes",
             "PrivateTmp=yes",
             "ProtectSystem=strict",
