@@ -248,8 +248,8 @@ def test_sigterm_stops_the_node_cleanly():
     assert "repair" not in log
 
 
-def test_a_start_script_that_fails_without_a_word_is_explained():
-    address = next(iter(HOSTS.values()))
+def test_a_start_script_that_fails_without_a_word_is_explained_and_so_is_the_limit_of_starts():
+    name, address = next(iter(HOSTS.items()))
     script = "/opt/erlmcp/current/bin/erlmcp"
     ssh(address, f"cp -p {script} /var/tmp/script && printf '#!/bin/sh\\nexit 1\\n' > {script}")
     try:
@@ -257,10 +257,43 @@ def test_a_start_script_that_fails_without_a_word_is_explained():
         # systemd has started it when the command is there, and the command takes a while to fail.
         told = "journalctl -u erlmcp -n 40 -o cat | grep -q 'the start script failed before Erlang ran'"
         ssh(address, f"for each in $(seq 100); do {told} && exit; sleep 0.1; done; exit 1")
+        active = "systemctl show -P ActiveState erlmcp"
+        wait_until(lambda: ssh(address, active).stdout == "failed\n", "systemd starts it again and again")
+        silent = ssh(address, "erlmcp ping", check=False).stderr
+        assert "erlmcp.service has failed, and systemd does not start it any more: journalctl -u erlmcp" in silent
+        found = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1}).messages
+        assert f"{name}: erlmcp@{name} is not healthy: erlmcp.service has failed (exit-code, status 1) after" in found
+        assert "The playbook site starts it once that is mended\n" in f"{found}\n"
+        assert f"{name} does not see" not in found
     finally:
-        ssh(address, f"systemctl stop erlmcp; cp -p /var/tmp/script {script}; systemctl reset-failed erlmcp")
-        ssh(address, "systemctl start erlmcp")
-    assert play("erlmcp.ops.check_health", HOSTS).rc == 0
+        ssh(address, f"cp -p /var/tmp/script {script}")
+        done = play("erlmcp.ops.site", HOSTS)
+    assert (done.rc, done.changed) == (0, {(name, "erlmcp.ops.erlmcp_cluster : Bring the node to what is on disk")})
+
+
+def test_a_cookie_that_the_node_refuses_is_named():
+    name, address = list(HOSTS.items())[1]
+    cookie = "/etc/erlmcp/home/.erlang.cookie"
+    ssh(address, f"cp -p {cookie} /root/kept; echo another > {cookie}")
+    try:
+        silent = ssh(address, "erlmcp ping", check=False).stderr
+        found = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1}).messages
+        remedy = play("erlmcp.ops.site", HOSTS).messages
+    finally:
+        ssh(address, f"cat /root/kept > {cookie}; rm /root/kept")
+    assert f"erlmcp@{name} refuses the cookie in {cookie}: it runs with another one" in silent
+    assert f"erlmcp@{name} does not answer over distribution: it refuses the cookie in {cookie}" in found
+    assert "changed by hand" in remedy
+    assert "erlmcp_node_cookie_replace: true" in remedy
+
+
+def test_a_crash_is_explained_by_its_slogan():
+    address = next(iter(HOSTS.values()))
+    ssh(address, """erlmcp eval 'erlang:halt("as in a test").'""", check=False)
+    told = "journalctl -u erlmcp -n 40 -o cat | grep 'Erlang has crashed: as in a test'"
+    wait_until(lambda: ssh(address, told, check=False).stdout, "it is not explained")
+    wait_until_healthy(address)
+    ssh(address, "rm /var/log/erlmcp/erl_crash.dump")
 
 
 @EACH

@@ -15,11 +15,13 @@ import glob
 import os
 import re
 import secrets
+import signal
 import socket
 
 from .._config.names import node_name_problem
 from .._core.errors import OpsError
 from .distribution import read_distribution
+from .mapper import mapper_problem
 from .release import find_release_in_use, system_root
 from .sandbox import sandboxed
 from .terms import TermError, parse_erl_call
@@ -48,6 +50,10 @@ _TLS_ALERT = re.compile(r"(TLS (?:client|server): In state .*|\{bad_cert,.*)")
 # The kinds of error that mean "not yet" while a node starts: it does not answer, or its tables come and go between two
 # words of a question.
 PASSING = ("unreachable", "erlang")
+
+# erl_call ends itself by an alarm.
+_TIMED_OUT = (124, -signal.SIGALRM)
+_CLOSED = "erl_call: failed to connect to node"
 
 _FUNCTION = re.compile(r"^([a-z][A-Za-z0-9_@]*):([a-z][A-Za-z0-9_@]*)/0$")
 
@@ -102,12 +108,26 @@ class Node:
             timeout=timeout + 5,
         )
         if not done.ok:
-            raise Unreachable(f"{self.name} does not answer over distribution: {_reason(done.err)}")
+            why = self._why_silent(done, distribution, timeout)
+            raise Unreachable(f"{self.name} does not answer over distribution: {why}")
         try:
             return parse_erl_call(done.out)
         except TermError as error:
             why = at_most_a_line(error)
             raise OpsError(f"{self.name} could not evaluate a question: {why}", kind="erlang") from error
+
+    def _why_silent(self, done, distribution, timeout):
+        if done.rc in _TIMED_OUT:
+            return f"it has not answered within {timeout} s, so it hangs or is overloaded"
+        reason = _reason(done.err)
+        if _CLOSED not in reason or not distribution.registers:
+            return reason
+        unit = f"{self.spec['service']}-epmd.service"
+        # Only one that runs and listens is known there.
+        return mapper_problem(distribution, self.name, unit) or (
+            f"it refuses the cookie in {os.path.join(self.spec['home_dir'], '.erlang.cookie')}, so it runs with another "
+            "one. The playbook site says how to put that right"
+        )
 
     def call_if_exported(self, function):
         """Call ``module:function/0``. Return ``(True, term)``, or ``(False, None)`` where the release lacks it.

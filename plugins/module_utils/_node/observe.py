@@ -23,7 +23,7 @@ from .._erlang.mapper import mapper_problem
 from .._erlang.node import PASSING, Node, function_name
 from .exclusion import wait_for_others
 from .health import Answer, ask_http, judge
-from .unit import Unit
+from .unit import Unit, why_down
 
 # After this many automatic restarts by systemd a start is called failed without waiting for the time-out.
 _RESTARTS_THAT_MEAN_FAILURE = 3
@@ -136,7 +136,7 @@ class Observer:
     def _ask(self, unit):
         self.store = None
         if not unit.running:
-            process = Answer("process", "absent", f"{self.unit.name} is {unit.active} ({unit.sub})")
+            process = Answer("process", "absent", why_down(self.unit.name, unit))
             return {}, judge([process], self.health_options["required_level"]), process.detail
         answers = [ask_http(self.health_options)]
         figures, silence = {}, None
@@ -273,8 +273,8 @@ def unhealthy_message(state, missing, not_sharing=()):
         problems.append(f"is not healthy: {state['health']['detail']}")
     if state["epmd_error"]:
         problems.append(f"cannot be found by others: {state['epmd_error']}")
-    # Who cannot ask the node because of epmd does not know what it sees.
-    if missing and not (state["epmd_error"] and state["distribution_error"]):
+    # Of a node that does not run, or cannot be asked because of epmd, nobody expects that it sees others.
+    if missing and state["running"] and not (state["epmd_error"] and state["distribution_error"]):
         seen = state["distribution_error"] or f"it sees {', '.join(state['members'])}"
         problems.append(f"does not see {', '.join(missing)} ({seen})")
     if not_sharing and not missing:

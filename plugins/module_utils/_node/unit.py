@@ -58,6 +58,26 @@ class UnitState:
         return self.active in ("failed", "inactive")
 
 
+def why_down(name, state):
+    """Say why a unit has no process, with the next action.
+
+    :param name: of the unit.
+    :param state: its :class:`UnitState`.
+    """
+    failure = f"{state.result}, status {state.exit_status}" if state.result == "exit-code" else state.result
+    restarts = f"{state.restarts} automatic restart{'' if state.restarts == 1 else 's'}"
+    if state.active == "failed":
+        return (
+            f"{name} has failed ({failure}) after {restarts}, and systemd does not start it any more: "
+            f"journalctl -u {name} tells why. The playbook site starts it once that is mended"
+        )
+    if state.sub == "auto-restart":
+        return f"{name} has failed ({failure}) and is to be started again, {restarts} so far: see journalctl -u {name}"
+    if state.active == "inactive":
+        return f"{name} is inactive ({state.sub}): the playbook site starts it"
+    return f"{name} is {state.active} ({state.sub})"
+
+
 class Unit:
     """``<service>.service`` on this host."""
 

@@ -4,7 +4,29 @@
 
 from __future__ import annotations
 
-from ansible_collections.erlmcp.ops.plugins.module_utils._node.unit import telling_lines
+import pytest
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.unit import UnitState, telling_lines, why_down
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (
+            UnitState(active="failed", sub="failed", result="exit-code", restarts=5, exit_status=1),
+            "a.service has failed (exit-code, status 1) after 5 automatic restarts, and systemd does not start it any "
+            "more: journalctl -u a.service tells why. The playbook site starts it once that is mended",
+        ),
+        (
+            UnitState(active="activating", sub="auto-restart", result="oom-kill", restarts=1, exit_status=9),
+            "a.service has failed (oom-kill) and is to be started again, 1 automatic restart so far: see journalctl -u "
+            "a.service",
+        ),
+        (UnitState(), "a.service is inactive (dead): the playbook site starts it"),
+        (UnitState(active="activating", sub="start-pre"), "a.service is activating (start-pre)"),
+    ],
+)
+def test_why_a_unit_has_no_process(state, told):
+    assert why_down("a.service", state) == told
 
 
 def test_the_first_error_is_found_under_pages_of_what_followed():
