@@ -125,8 +125,8 @@ class Node:
         unit = f"{self.spec['service']}-epmd.service"
         # Only one that runs and listens is known there.
         return mapper_problem(distribution, self.name, unit) or (
-            f"it refuses the cookie in {os.path.join(self.spec['home_dir'], '.erlang.cookie')}, so it runs with another "
-            "one. The playbook site says how to put that right"
+            f"it refuses the cookie in {os.path.join(self.spec['home_dir'], '.erlang.cookie')}, so it runs with "
+            "another one. The playbook site says how to put that right"
         )
 
     def call_if_exported(self, function):

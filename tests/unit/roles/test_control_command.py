@@ -122,7 +122,7 @@ REFUSED = "exit 1"
         ("activating", NAMED, REFUSED, "", "erlmcp.service is being started, or started again"),
         ("active", REFUSED, REFUSED, "", "epmd, of which one learns where erlmcp@n1.test listens, does not answer"),
         ("active", "echo name erlmcp2 at port 1", REFUSED, "", "epmd does not know erlmcp@n1.test"),
-        ("", NAMED, REFUSED, "", "erlmcp@n1.test refuses the cookie in {home}/.erlang.cookie: it runs with another one"),
+        ("", NAMED, REFUSED, "", "erlmcp@n1.test refuses the cookie in {home}/.erlang.cookie: it runs with another"),
         ("active", "exit 9", REFUSED, "-erl_epmd_port 9100", "erlmcp@n1.test refuses the cookie"),
         ("active", NAMED, "kill -ALRM $$", "", "erlmcp@n1.test has not answered for 0 s, so it hangs or is overloaded"),
     ],
