@@ -97,6 +97,17 @@ class Played:
             if result.get("failed")
         )
 
+    @property
+    def warnings(self):
+        """What modules warned of."""
+        return "\n".join(
+            warning
+            for play in self.report.get("plays", [])
+            for task in play["tasks"]
+            for result in task["hosts"].values()
+            for warning in result.get("warnings", [])
+        )
+
 
 def command_line(playbook, hosts, variables=None, options=()):
     extra = ["--extra-vars", json.dumps(variables)] if variables else []

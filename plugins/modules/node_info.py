@@ -32,6 +32,17 @@ options:
       without Mnesia has none to share.
     type: bool
     default: false
+  owned_dirs:
+    description: Directories below which the account of the node has to own everything. What somebody else owns among the
+      first 10,000 entries is a warning, with the command that gives it back. Spools of backups are root's.
+    type: list
+    elements: path
+    default: []
+  watched_services:
+    description: Services, without C(.service), of which it is a warning when they have failed.
+    type: list
+    elements: str
+    default: []
   wait_seconds:
     description: How long to wait until the node is healthy and sees O(expect_members). V(0) asks once.
     type: int
@@ -138,6 +149,11 @@ missing_members:
 restart_required:
   description: Why the node has to be restarted or started, out of C(stopped), C(release), C(config) and C(unit). Read
     from the node, so it is still true after a play that died.
+  type: list
+  elements: str
+  returned: always
+to_mend:
+  description: What O(owned_dirs) and O(watched_services) warn of.
   type: list
   elements: str
   returned: always

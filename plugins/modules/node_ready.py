@@ -49,6 +49,17 @@ options:
     type: list
     elements: int
     default: []
+  owned_dirs:
+    description: Directories below which the account of the node has to own everything. What somebody else owns among the
+      first 10,000 entries is a warning, with the command that gives it back. Spools of backups are root's.
+    type: list
+    elements: path
+    default: []
+  watched_services:
+    description: Services, without C(.service), of which it is a warning when they have failed.
+    type: list
+    elements: str
+    default: []
   wait_seconds:
     description: How long to wait. V(0) asks once, and once more when the node was connected.
     type: int
@@ -90,6 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.node_spec import NODE_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.around import AROUND_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.health import HEALTH_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.ready import node_ready
 
@@ -99,6 +111,7 @@ def main():
         argument_spec={
             **NODE_SPEC,
             **HEALTH_SPEC,
+            **AROUND_SPEC,
             "expect_members": {"type": "list", "elements": "str", "default": []},
             "expect_shared_tables": {"type": "bool", "default": False},
             "expect_pid": {"type": "int"},

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -285,6 +286,31 @@ def test_a_cookie_that_the_node_refuses_is_named():
     assert f"erlmcp@{name} does not answer over distribution: it refuses the cookie in {cookie}" in found
     assert "changed by hand" in remedy
     assert "erlmcp_node_cookie_replace: true" in remedy
+
+
+def test_what_was_not_laid_down_is_named_with_the_command_that_mends_it_and_the_rest_is_mended():
+    name, address = list(HOSTS.items())[2]
+    ssh(address, "install -m 0600 /dev/null /var/lib/erlmcp/mnesia/restored; chown root: /var/log/erlmcp/erlmcp.log")
+    ssh(address, "chown root: /var/lib/erlmcp; chmod 0700 /var/lib/erlmcp")
+    # What it can neither read nor replace.
+    ssh(address, "echo garbage > /var/lib/logrotate/status; systemctl start logrotate", check=False)
+    told = (
+        f"erlmcp@{name}: /var/lib/erlmcp/mnesia/restored (root:root) is not owned by erlmcp, so the node may fail there",
+        f"erlmcp@{name}: /var/log/erlmcp/erlmcp.log (root:root) is not owned by erlmcp, so the node may fail there",
+        f"erlmcp@{name}: logrotate.service has failed (exit-code): journalctl -u logrotate.service tells why",
+    )
+    foreseen = play("erlmcp.ops.site", HOSTS, options=["--check"])
+    done = play("erlmcp.ops.site", HOSTS)
+    for played in (foreseen, done):
+        assert [line for line in told if line not in played.warnings] == []
+    assert done.changed == foreseen.changed != set()
+    assert ssh(address, "stat -c '%U %a' /var/lib/erlmcp").stdout == "erlmcp 750\n"
+    named = play("erlmcp.ops.check_health", HOSTS)
+    assert named.rc == 0
+    assert [line for line in told if line not in named.warnings] == []
+    for command in re.findall(r"(?:Give it back|Once that is mended): (.*)", named.warnings):
+        ssh(address, command)
+    assert play("erlmcp.ops.check_health", HOSTS).warnings == ""
 
 
 def test_a_crash_is_explained_by_its_slogan():

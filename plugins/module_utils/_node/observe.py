@@ -21,6 +21,7 @@ from .._core.slots import Slots
 from .._erlang.distribution import read_distribution
 from .._erlang.mapper import mapper_problem
 from .._erlang.node import PASSING, Node, function_name
+from .around import look_around
 from .exclusion import wait_for_others
 from .health import Answer, ask_http, judge
 from .unit import Unit, why_down
@@ -224,9 +225,10 @@ def node_info(module, runner):
     state = observer.observe_until(
         expected.met, options["wait_seconds"], connections_function=options["connections_function"]
     )
+    to_mend = look_around(module, runner)
     if options["assert_healthy"] and not expected.met(state):
         raise not_healthy(expected, state)
-    return {"changed": False, **expected.missed(state), **state}
+    return {"changed": False, **expected.missed(state), **state, "to_mend": to_mend}
 
 
 @dataclass(frozen=True)

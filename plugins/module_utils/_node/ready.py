@@ -14,6 +14,7 @@ from .._config.live import named_peers
 from .._core.errors import OpsError
 from .._erlang.listeners import listeners, unnamed
 from .._erlang.node import PASSING, function_name
+from .around import look_around
 from .exclusion import wait_for_others
 from .observe import Expected, Observer, members_missing, not_healthy
 
@@ -48,6 +49,7 @@ def node_ready(module, runner):
         state["members"] = sorted({*state["members"], *connected})
     elif not (expected.met(state) or lost(state)):
         state = observe(options["wait_seconds"])
+    to_mend = look_around(module, runner)
     if options["required"] and lost(state):
         raise OpsError(
             f"{state['name']} does not stay up: process {options['expect_pid']}, as which it was started, has ended. "
@@ -65,6 +67,7 @@ def node_ready(module, runner):
         "diff": _diff(state["name"], connected),
         **expected.missed(state),
         **state,
+        "to_mend": to_mend,
     }
 
 

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 from .._core.node_spec import NODE_SPEC
+from .around import AROUND_SPEC
 from .health import HEALTH_SPEC
 
 NODE_INFO_SPEC = {
     **NODE_SPEC,
     **HEALTH_SPEC,
+    **AROUND_SPEC,
     "expect_members": {"type": "list", "elements": "str", "default": []},
     "expect_shared_tables": {"type": "bool", "default": False},
     "wait_seconds": {"type": "int", "default": 0},

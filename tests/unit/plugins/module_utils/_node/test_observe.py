@@ -58,6 +58,8 @@ STOPPED = {
     "MainPID": "0",
     "NeedDaemonReload": "no",
 }
+# Is looked at around the node.
+NOTHING = {"owned_dirs": [], "watched_services": []}
 ANSWERS = Completed(0, f'{{ok, "{FIGURES}"}}', "")
 
 
@@ -142,7 +144,7 @@ def test_one_fault_of_epmd_is_told_once_and_with_its_remedy(spec, monkeypatch):
     monkeypatch.setattr(observing, "mapper_problem", lambda _distribution, _name, unit: f"restart {unit}")
     options = {"node": spec, "health": health("http"), "predicted_next": {}, "connections_function": None}
     expected = {"expect_members": ["erlmcp@127.0.0.2"], "expect_shared_tables": True}
-    module = SimpleNamespace(params={**options, **expected, "wait_seconds": 0, "assert_healthy": True})
+    module = SimpleNamespace(params={**options, **expected, **NOTHING, "wait_seconds": 0, "assert_healthy": True})
     for answer in (Completed(1, "", "no such node"), ANSWERS):
         with pytest.raises(OpsError) as caught:
             node_info(module, FakeRunner(RUNNING, answer))
@@ -228,6 +230,7 @@ def info(spec, runner, **options):
         "assert_healthy": True,
         "connections_function": None,
         "predicted_next": {},
+        **NOTHING,
         **options,
     }
     return node_info(SimpleNamespace(params=params), runner)
@@ -257,6 +260,7 @@ def ready(spec, runner, check_mode=False, **options):
         "wait_seconds": 0,
         "required": True,
         "connections_function": None,
+        **NOTHING,
         **options,
     }
     return node_ready(SimpleNamespace(params=params, check_mode=check_mode), runner)
