@@ -295,8 +295,8 @@ def test_what_was_not_laid_down_is_named_with_the_command_that_mends_it_and_the_
     # What it can neither read nor replace.
     ssh(address, "echo garbage > /var/lib/logrotate/status; systemctl start logrotate", check=False)
     told = (
-        f"erlmcp@{name}: /var/lib/erlmcp/mnesia/restored (root:root) is not owned by erlmcp, so the node may fail there",
-        f"erlmcp@{name}: /var/log/erlmcp/erlmcp.log (root:root) is not owned by erlmcp, so the node may fail there",
+        f"erlmcp@{name}: /var/lib/erlmcp/mnesia/restored (root:root) is not owned by erlmcp, so the node may fail",
+        f"erlmcp@{name}: /var/log/erlmcp/erlmcp.log (root:root) is not owned by erlmcp, so the node may fail",
         f"erlmcp@{name}: logrotate.service has failed (exit-code): journalctl -u logrotate.service tells why",
     )
     foreseen = play("erlmcp.ops.site", HOSTS, options=["--check"])

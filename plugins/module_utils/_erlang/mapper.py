@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""epmd tells a node where another one listens. It is asked as nodes ask it: whose process it is does not matter."""
+"""epmd, of which nodes learn where another one listens. It is asked as they ask it, whosever process it is."""
 
 from __future__ import annotations
 

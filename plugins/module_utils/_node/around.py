@@ -57,7 +57,7 @@ def _not_owned(directory, user):
     ]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return (
-        f"{', '.join(shown)}{more} is not owned by {user}, so the node may fail there, or not start again. Give it back: "
+        f"{', '.join(shown)}{more} is not owned by {user}, so the node may fail, or not start again. Give it back: "
         # It follows no link, and does nothing by a path that the account could exchange meanwhile.
         f"find {shlex.quote(directory)} -mindepth 1 \\( -name '{_SPOOL}*' -o -name {_FOUND} \\) -prune "
         f"-o ! -user {user} -execdir chown -h {user}: {{}} +"
