@@ -51,6 +51,7 @@ class Erlang:
             "name": name,
             "name_type": "long",
             "release_name": "erlmcp",
+            "service": "erlmcp",
             "user": getpass.getuser(),
             "home_dir": str(self.home),
             "install_dir": str(self.home / "nothing installed"),
