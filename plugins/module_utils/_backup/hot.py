@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+from .._core import trees
 from .._core.errors import OpsError
 from .._erlang.told import at_most_a_line
 from .erlang_text import BACKUP, COMMON, binary, mnesia_table, text
@@ -20,6 +21,8 @@ from .erlang_text import BACKUP, COMMON, binary, mnesia_table, text
 _QUESTION_SECONDS = 30
 _ORPHANED_SECONDS = 60
 _LONGEST_PAUSE_SECONDS = 1.0
+# A node that copies writes all the time. One that waits for a lock, or for another node that hangs, may wait for ever.
+_STALLED_SECONDS = 300
 
 # Mnesia opens its own *.DAT and *.TMP files with DETS; what is in them is in its backup. Of a table
 # that is on other nodes only it says that its size is 0.
@@ -181,7 +184,7 @@ def export_hot(node, spool_dir, seen, timeout):
     :param spool_dir: an empty directory that the account may write to.
     :param seen: what :func:`look` returned.
     :param timeout: seconds for all of it.
-    :raises OpsError: when a table cannot be copied, or it takes too long.
+    :raises OpsError: when a table cannot be copied, it takes too long, or nothing is written for five minutes.
     """
     tables = ",".join(f"{{{number},{binary(table['file'])}}}" for number, table in enumerate(seen["dets"]))
     export = (
@@ -192,7 +195,7 @@ def export_hot(node, spool_dir, seen, timeout):
     )
     try:
         node.evaluate(COMMON + BACKUP + _COPY + _DISMISS + export, timeout=_QUESTION_SECONDS)
-        _wait(node, timeout)
+        _wait(node, spool_dir, timeout)
     except BaseException:
         with contextlib.suppress(OpsError):
             node.evaluate(f"{_DISMISS} Dismiss(false)", timeout=_QUESTION_SECONDS)
@@ -200,8 +203,9 @@ def export_hot(node, spool_dir, seen, timeout):
     node.evaluate(f"{_DISMISS} Dismiss(true)", timeout=_QUESTION_SECONDS)
 
 
-def _wait(node, timeout):
-    end = time.monotonic() + timeout
+def _wait(node, spool_dir, timeout):
+    written, progressed = 0, time.monotonic()
+    end = progressed + timeout
     pause = 0.05
     while True:
         state = node.evaluate(_ASK, timeout=_QUESTION_SECONDS)
@@ -211,7 +215,16 @@ def _wait(node, timeout):
             raise OpsError(f"the export on {node.name} was ended by someone else: try again", kind="tables")
         if state != "running":
             raise OpsError(f"{node.name} could not copy its tables: {at_most_a_line(text(state[1]))}", kind="tables")
-        if time.monotonic() > end:
+        now, size = time.monotonic(), trees.size(spool_dir)
+        if size != written:
+            written, progressed = size, now
+        if now - progressed > _STALLED_SECONDS:
+            raise OpsError(
+                f"{node.name} has written nothing of its tables for {_STALLED_SECONDS} s: it hangs, or another node "
+                "with copies of them does. The playbook check_health tells which one; restart it, and back up again",
+                kind="tables",
+            )
+        if now > end:
             raise OpsError(f"{node.name} did not copy its tables in {timeout} s: allow more time", kind="tables")
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

@@ -179,6 +179,22 @@ def test_an_export_has_every_row_and_leaves_nothing_on_the_node(live, erlang, sp
     ]
 
 
+# Nobody gets an answer from the table any more, until its holder ends.
+HANGING = """
+register(holder, spawn(fun() -> erlang:suspend_process(dets:info(audit, pid)), receive stop -> ok end end)), ok
+"""
+
+
+def test_a_node_that_writes_nothing_is_not_waited_for_for_hours(live, spool, monkeypatch):
+    monkeypatch.setattr(hot, "_STALLED_SECONDS", 1)
+    seen = look(live)
+    live.evaluate(HANGING)
+    with pytest.raises(OpsError, match="has written nothing of its tables for 1 s"):
+        export_hot(live, str(spool), seen, timeout=20)
+    live.evaluate("holder ! stop, ok")
+    wait_until_clean(live)
+
+
 def test_tables_agree_while_transactions_go_on(live, erlang, spool, tmp_path):
     live.evaluate(WRITER.replace("ROWS", str(ROWS)))
     time.sleep(0.3)
@@ -243,7 +259,7 @@ def orphan(live, spool, monkeypatch):
     """An export whose controller was killed."""
     monkeypatch.setattr(hot, "_ORPHANED_SECONDS", 2)
     seen = look(live)
-    monkeypatch.setattr(hot, "_wait", lambda node, timeout: time.sleep(60))
+    monkeypatch.setattr(hot, "_wait", lambda *_arguments: time.sleep(60))
     child = multiprocessing.get_context("fork").Process(target=export_hot, args=(live, str(spool), seen, 60))
     child.start()
     while live.evaluate("whereis(erlmcp_ops_backup)") is None:
