@@ -290,6 +290,7 @@ def test_one_source_does_not_shut_the_others_out():
             assert '"result"' in answer, answer
             assert "200 OK" in answer, answer
         assert sum(is_closed(connection, 0.001) for connection in connections) == 0
+    wait_until(lambda: open_by_one_source() == 0, "HAProxy still counts connections that were closed")
     with socket.create_connection((BALANCER, 5005), timeout=5) as silent:
         assert not is_closed(silent, 1)
         assert is_closed(silent, 10)
