@@ -90,7 +90,7 @@ def victims(data, own):
 
 
 def count_passing(exchanged):
-    """Count the account's virtual machines that read tables just now: one outside of a sandbox can be taken over."""
+    """Count the account's virtual machines that read tables just now, in a sandbox or not."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (process / "cmdline").read_bytes()

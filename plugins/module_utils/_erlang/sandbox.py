@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """An Erlang that asks a node is in its hands, since distribution is symmetric: so it is run in the sandbox of the node.
-So is one that reads tables as the account: outside of it, the account's other processes could take it over.
+So is one that reads tables, which the node or a stranger has written.
 
 Role erlmcp_node lays down the command that does so, a ``systemd-run`` with the settings of the node's unit.
 """
