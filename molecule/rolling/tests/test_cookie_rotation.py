@@ -123,8 +123,14 @@ def test_a_serving_cluster_gets_another_cookie_as_check_mode_predicts():
 @pytest.mark.usefixtures("writers")
 def test_a_run_killed_between_two_nodes_is_finished_by_the_next():
     old = kept()
-    kill_after(start("erlmcp.ops.rotate_cookie", HOSTS, options=["--forks", "1"]), f"changed: [{FIRST}]")
+    second = HOSTS[OTHERS[0]]
+    running = start("erlmcp.ops.rotate_cookie", HOSTS, options=["--forks", "1"])
+    assert any(REPLACE in line for line in running.stdout)
+    # So that the play is at the second node when it is killed, however late that is heard of.
+    ssh(second, f"systemd-run --quiet --unit=holder flock {HOME} sleep 60")
+    kill_after(running, f"changed: [{FIRST}]")
     # A module that was started on a host goes on when the play is killed.
+    ssh(second, "systemctl stop holder")
     time.sleep(3)
     new = NEXT_FILE.read_text().strip()
     assert kept() == old
