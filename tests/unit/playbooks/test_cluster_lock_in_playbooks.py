@@ -49,9 +49,15 @@ def whole(name):
     """The plays of a playbook in their order, those that it imports among them."""
     for play in load(name):
         if hosts_of(play):
-            yield play
+            yield {**play, "tasks": [step for task in play["tasks"] for step in written_out(task)]}
         else:
             yield from whole(play["ansible.builtin.import_playbook"].removesuffix(".yml"))
+
+
+def written_out(task):
+    """The tasks of a file of the playbooks that is included."""
+    path = PLAYBOOKS / task.get("ansible.builtin.include_tasks", "")
+    return yaml.safe_load(path.read_text()) if path.is_file() else [task]
 
 
 def tasks_from(play):
