@@ -21,28 +21,8 @@ extends_documentation_fragment:
   - erlmcp.ops.attributes.read_only
   - erlmcp.ops.node
   - erlmcp.ops.health
+  - erlmcp.ops.expected
 options:
-  expect_members:
-    description: Node names that this node must see, itself included or not.
-    type: list
-    elements: str
-    default: []
-  expect_shared_tables:
-    description: Whether the node must also share its tables (one Mnesia schema) with O(expect_members). A release
-      without Mnesia has none to share.
-    type: bool
-    default: false
-  owned_dirs:
-    description: Directories below which the account of the node has to own everything. What somebody else owns among
-      the first 10,000 entries is a warning, with the command that gives it back. Spools of backups are root's.
-    type: list
-    elements: path
-    default: []
-  watched_services:
-    description: Services, without C(.service), of which it is a warning when they have failed.
-    type: list
-    elements: str
-    default: []
   wait_seconds:
     description: How long to wait until the node is healthy and sees O(expect_members). V(0) asks once.
     type: int

@@ -23,17 +23,8 @@ extends_documentation_fragment:
   - erlmcp.ops.attributes
   - erlmcp.ops.node
   - erlmcp.ops.health
+  - erlmcp.ops.expected
 options:
-  expect_members:
-    description: Node names that this node must see, itself included or not.
-    type: list
-    elements: str
-    default: []
-  expect_shared_tables:
-    description: Whether the node must also share its tables (one Mnesia schema) with O(expect_members). A release
-      without Mnesia has none to share.
-    type: bool
-    default: false
   expect_pid:
     description: The process that the unit must still have. A node that crashes again and again is healthy in between.
     type: int
@@ -48,17 +39,6 @@ options:
       the application that has opened it. Without any port nothing is looked at.
     type: list
     elements: int
-    default: []
-  owned_dirs:
-    description: Directories below which the account of the node has to own everything. What somebody else owns among
-      the first 10,000 entries is a warning, with the command that gives it back. Spools of backups are root's.
-    type: list
-    elements: path
-    default: []
-  watched_services:
-    description: Services, without C(.service), of which it is a warning when they have failed.
-    type: list
-    elements: str
     default: []
   wait_seconds:
     description: How long to wait. V(0) asks once, and once more when the node was connected.

@@ -275,13 +275,13 @@ def test_a_start_script_that_fails_without_a_word_is_explained_and_so_is_the_lim
 def test_a_cookie_that_the_node_refuses_is_named():
     name, address = list(HOSTS.items())[1]
     cookie = "/etc/erlmcp/home/.erlang.cookie"
-    ssh(address, f"cp -p {cookie} /root/kept; echo another > {cookie}")
+    ssh(address, f"cp -p {cookie} /var/tmp/kept; echo another > {cookie}")
     try:
         silent = ssh(address, "erlmcp ping", check=False).stderr
         found = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1}).messages
         remedy = play("erlmcp.ops.site", HOSTS).messages
     finally:
-        ssh(address, f"cat /root/kept > {cookie}; rm /root/kept")
+        ssh(address, f"cat /var/tmp/kept > {cookie}; rm /var/tmp/kept")
     assert f"erlmcp@{name} refuses the cookie in {cookie}: it runs with another one" in silent
     assert f"erlmcp@{name} does not answer over distribution: it refuses the cookie in {cookie}" in found
     assert "changed by hand" in remedy

@@ -115,12 +115,12 @@ def test_a_config_that_never_becomes_healthy_stops_at_the_first_node():
         # Until its turn a node keeps what it ran: a crash in the meantime must not bring it up with the bad config.
         assert "{mcp_port, 22}" not in ssh(HOSTS[SECOND], "cat /etc/erlmcp/sys.config").stdout
         # Nor does a set that somebody has broken since it ran.
-        ssh(HOSTS[FIRST], "cd /etc/erlmcp/previous && cp -a sys.config /root/kept && echo broken >> sys.config")
+        ssh(HOSTS[FIRST], "cd /etc/erlmcp/previous && cp -a sys.config /var/tmp/kept && echo broken >> sys.config")
         refused = play("erlmcp.ops.revert_config", HOSTS)
         assert refused.rc != 0
         assert "is not what it was when it ran" in refused.messages
         assert not [task for host, task in refused.changed if host == FIRST]
-        ssh(HOSTS[FIRST], "mv /root/kept /etc/erlmcp/previous/sys.config")
+        ssh(HOSTS[FIRST], "mv /var/tmp/kept /etc/erlmcp/previous/sys.config")
         reverted = play("erlmcp.ops.revert_config", HOSTS)
         assert reverted.rc == 0, reverted.messages
     assert serving() == set(HOSTS)

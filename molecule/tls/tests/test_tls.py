@@ -237,6 +237,22 @@ def terminals_in_use():
     return ssh(ADDRESS, "ps -eo tty=,args= | grep -e [r]emsh -e '[s]ystemd-run'").stdout.splitlines()
 
 
+OPEN = "/var/tmp/open.json"
+WITHOUT_RECIPIENTS = f"""
+import json
+settings = json.load(open("/etc/erlmcp-ops/erlmcp.json"))
+json.dump({{**settings, "recipients": []}}, open("{OPEN}", "w"))
+"""
+
+
+def back_up_verify_and_drill(address):
+    """With an archive that is not encrypted, so that its tables are read."""
+    ssh(address, "python3 -", typed=WITHOUT_RECIPIENTS)
+    for command in ("backup", "verify", "drill"):
+        ssh(address, f"ROOTS_SECRET=x erlmcp-ops {command} --settings {OPEN}", timeout=120)
+    ssh(address, f"rm $(ls -t /var/backups/erlmcp/*.zst | head -n 1)* {OPEN}")
+
+
 def test_a_node_in_an_attackers_hands_runs_nothing_outside_of_its_sandbox():
     """Who asks over TLS, or opens a console, is an Erlang that the node can make run anything: Debian 12's and 13's."""
     with ExitStack() as stack:
@@ -248,6 +264,8 @@ def test_a_node_in_an_attackers_hands_runs_nothing_outside_of_its_sandbox():
         assert "42" in console(HOSTS[SECOND], "timer:sleep(1000), 1 + 41.")[0]
         for _attempt in range(3):
             assert play("erlmcp.ops.check_health", HOSTS).rc == 0
+        for address in HOSTS.values():
+            back_up_verify_and_drill(address)
     for node in hostile:
         assert node.victims() == {"ctl", "ops", ""}, node.told
         assert node.escaped() == []
