@@ -98,6 +98,22 @@ class Played:
         )
 
     @property
+    def page(self):
+        """What the playbook ``check_health`` found: host to code to the command that mends it."""
+        (hosts,) = (
+            result["ansible_facts"]["__erlmcp_health_page"]["hosts"]
+            for play in self.report["plays"]
+            for task in play["tasks"]
+            if task["task"]["name"] == "Judge what was found"
+            for result in task["hosts"].values()
+        )
+        return {
+            host: {row["code"]: row["remedy"].replace("{host}", host) for row in found["checks"]}
+            for host, found in hosts.items()
+            if found["checks"]
+        }
+
+    @property
     def warnings(self):
         """What modules warned of."""
         return "\n".join(

@@ -18,12 +18,6 @@ options:
       without Mnesia has none to share.
     type: bool
     default: false
-  owned_dirs:
-    description: Directories below which the account of the node has to own everything. What somebody else owns among
-      the first 10,000 entries is a warning, with the command that gives it back. Spools of backups are root's.
-    type: list
-    elements: path
-    default: []
   watched_services:
     description: Services, without C(.service), of which it is a warning when they have failed.
     type: list

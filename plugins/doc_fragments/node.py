@@ -52,4 +52,15 @@ options:
         description: The unit's runtime directory, where it records what it was started with.
         type: path
         default: /run/erlmcp
+      owned_dirs:
+        description: Directories in which the node writes, and below which its account has to own everything, like
+          those of data and logs. The first 10,000 entries are looked at. Spools of backups are root's.
+        type: list
+        elements: path
+        default: []
+      ports:
+        description: TCP ports on which the node listens, and that nobody else may have taken.
+        type: list
+        elements: int
+        default: []
 """

@@ -10,7 +10,8 @@ short_description: What speaks against taking down a node of a cluster now
 version_added: 0.1.0
 author: erlmcp.ops contributors (@erlmcp)
 description:
-  - Every node has to be healthy, to see each of the others, and to share its tables with them.
+  - Every node has to be healthy, to see each of the others, and to share its tables with them. And it must be able to
+    start again.
   - A run that goes on with one that was cut off may find one node in any state, and the others without it. Of those
     the same is asked as ever.
 options:
@@ -36,6 +37,7 @@ _value:
   type: dict
 """
 
+from ansible_collections.erlmcp.ops.plugins.module_utils._checks.row import CRIT, KEEPS_FROM_STARTING
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.whole import cluster_problems as judge
 
 
@@ -48,6 +50,11 @@ def cluster_problems(nodes, resumes=False):
             "epmd_error": node["epmd_error"],
             "missing_members": node["missing_members"],
             "not_sharing": node["not_sharing"],
+            "in_the_way": [
+                f"{row['evidence']}. {row['remedy']}"
+                for row in node["checks"]
+                if row["state"] == CRIT and row["code"] in KEEPS_FROM_STARTING
+            ],
         }
         for host, node in nodes.items()
     }

@@ -132,10 +132,11 @@ restart_required:
   type: list
   elements: str
   returned: always
-to_mend:
-  description: What O(owned_dirs) and O(watched_services) warn of.
+checks:
+  description: What is not right on the host, and is warned of. Each has a C(code), a C(state) (C(WARN) or C(CRIT)), the
+    C(evidence) and a C(remedy).
   type: list
-  elements: str
+  elements: dict
   returned: always
 peers_outdated:
   description: Whether the running node has not been told of the C(cluster_nodes) that its C(sys.config) names now. That

@@ -46,7 +46,7 @@ options:
     default: 0
   required:
     description: Fail when something is still missing after O(wait_seconds), and at once when the node is another
-      process than O(expect_pid).
+      process than O(expect_pid). V(false) reports everything that can be seen in RV(checks) and warns of nothing.
     type: bool
     default: true
   connections_function:
@@ -75,6 +75,18 @@ connected:
   type: list
   elements: str
   returned: success
+checks:
+  description: What is not right on the host, as M(erlmcp.ops.node_info) returns it. With O(required=false) also why the
+    node could not start again, whether Mnesia hangs, whether a restart is due, and who holds the lock of the cluster.
+    In a remedy C({host}) stands for the inventory name of the host.
+  type: list
+  elements: dict
+  returned: success
+journal:
+  description: Lines of the unit's journal that tell of errors, and its last ones; empty when the node is healthy.
+  type: list
+  elements: str
+  returned: with O(required=false)
 """
 
 from ansible.module_utils.basic import AnsibleModule

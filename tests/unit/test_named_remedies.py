@@ -34,11 +34,13 @@ OTHER_NAMES = re.compile(
     r"erlmcp_(admin|ops(_.*)?|balancers|(roll|turn|partition|membership)_.*|backup_laid_down|site_locked"
     # Keys of the audit rules.
     r"|config|exec|file|keys|releases|unit"
+    # Proxies of HAProxy.
+    r"|mcp|http"
     # A variable whose end is put in.
     r"|hardening_updates_)"
 )
 # Options of ansible-playbook, and of other programs that are named in full.
-OTHER_OPTIONS = {"--diff", "--limit", "--lines", "--now", "--relx-disable-hooks", "--unit"}
+OTHER_OPTIONS = {"--diff", "--limit", "--lines", "--now", "--relx-disable-hooks", "--tags", "--unit"}
 DOCUMENTED = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 # Words behind "playbook" or "run" in sentences that name none.
 WORDS = set(
@@ -160,8 +162,9 @@ def test_every_value_is_one_that_the_variable_takes():
         r"\b[Rr]un ([a-z_]+)\b(?! \()",
         r"(?<![\w{])([a-z]+_[a-z_]+) with(?:out)? (?:-e |--|erlmcp_)",
         r" \(((?:[a-z_]+, )*[a-z]+_[a-z_]+)\)",
+        r"ansible-playbook erlmcp\.ops\.([a-z_]+)",
     ],
-    ids=["playbook ...", "run ...", "... with an option", "in parentheses"],
+    ids=["playbook ...", "run ...", "... with an option", "in parentheses", "a command"],
 )
 def test_every_playbook_is_one(pattern):
     names = unknown(pattern, lambda name: name in PLAYBOOKS or name in VARIABLES or name in WORDS)

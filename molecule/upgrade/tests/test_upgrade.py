@@ -22,7 +22,7 @@ from testlib import Hosts, Watch, health, play, reachable, ssh, start, wait_unti
 
 SCENARIO = Path(__file__).parents[1]
 HOSTS = Hosts(SCENARIO)
-(BALANCER,) = Hosts(SCENARIO, "erlmcp_balancers").values()
+((BALANCER_NAME, BALANCER),) = Hosts(SCENARIO, "erlmcp_balancers").items()
 FIRST, SECOND, THIRD = HOSTS
 RELEASES, BROKEN, CRASHING = {"1.0.0", "1.1.0"}, "1.2.0", "1.3.0"
 # The same version as the broken one, and an archive just as rebar3 makes it, with a file twice in it.
@@ -44,9 +44,14 @@ def pids():
     return {name: pid(address) for name, address in HOSTS.items()}
 
 
+def tell(command):
+    """Say something to HAProxy, as an operator does."""
+    return ssh(BALANCER, f"echo '{command}' | nc -N -U /run/haproxy/erlmcp.sock").stdout
+
+
 def server_states():
     """Administrative state of each server of each backend, 0 for one that gets its share."""
-    lines = ssh(BALANCER, "echo 'show servers state' | nc -N -U /run/haproxy/erlmcp.sock").stdout.splitlines()
+    lines = tell("show servers state").splitlines()
     fields = [line.split() for line in lines if line[:1].isdigit() and " " in line]
     return {(each[1], each[3]): each[6] for each in fields}
 
@@ -264,7 +269,7 @@ def is_refused(place):
 
 def open_by_one_source():
     """How many connections HAProxy counts for its only source."""
-    entries = ssh(BALANCER, "echo 'show table erlmcp_mcp' | nc -N -U /run/haproxy/erlmcp.sock").stdout
+    entries = tell("show table erlmcp_mcp")
     return sum(map(int, re.findall(r"conn_cur=(\d+)", entries)))
 
 
@@ -298,11 +303,31 @@ def test_one_source_does_not_shut_the_others_out():
 
 def test_what_was_edited_by_hand_is_repaired_and_loaded():
     """The process that runs says that it has the right configuration: the edit left its name alone."""
-    ssh(BALANCER, f"sed -i '/server {THIRD}/d' /etc/haproxy/haproxy.cfg && systemctl reload haproxy")
+    config = "/etc/haproxy/haproxy.cfg"
+    ssh(BALANCER, f"cp -p {config} /var/tmp/kept && sed -i '/server {THIRD}/d' {config} && systemctl reload haproxy")
     wait_until(lambda: {name for _backend, name in server_states()} == {FIRST, SECOND}, "HAProxy has not loaded it")
+    tell(f"set server erlmcp_http/{FIRST} state drain")
+    found = play("erlmcp.ops.check_health", HOSTS)
+    assert found.rc != 0
+    # Edited back, and not loaded.
+    ssh(BALANCER, f"mv /var/tmp/kept {config}")
+    again = play("erlmcp.ops.check_health", HOSTS)
+    servers, drained = "ERLMCP_BALANCER_SERVERS", "ERLMCP_SERVER_DRAINED"
+    assert [{host: list(codes) for host, codes in played.page.items()} for played in (found, again)] == [
+        {BALANCER_NAME: ["ERLMCP_BALANCER_EDITED", servers, drained]},
+        {BALANCER_NAME: [servers, drained]},
+    ]
+    assert f"erlmcp_mcp does not know {THIRD}" in again.messages
     done = play("erlmcp.ops.site", HOSTS, options=["--tags", "erlmcp_load_balancer"])
     assert done.rc == 0, done.messages
     assert {name for _backend, name in server_states()} == set(HOSTS)
+    ssh(BALANCER, "systemctl stop haproxy")
+    stopped = play("erlmcp.ops.check_health", HOSTS)
+    assert {host: list(codes) for host, codes in stopped.page.items()} == {BALANCER_NAME: ["ERLMCP_BALANCER_DOWN"]}
+    (command,) = re.findall(r"do: ansible-playbook (\S+) (.*?)\. Until then", stopped.messages)
+    mended = play(command[0], HOSTS, options=command[1].split())
+    assert mended.rc == 0, mended.messages
+    assert play("erlmcp.ops.check_health", HOSTS).page == {}
     assert ssh(BALANCER, "stat -c '%U %a' /run/haproxy/erlmcp.sock").stdout.strip() == "root 600"
 
 

@@ -19,6 +19,7 @@ from .._core import trees
 from .._core.errors import OpsError
 from .._node.observe import CONFIG_FILES, Observer
 from .._node.settling import Settling
+from .._node.start_again import refuse_stop
 from . import tables
 from .archive import Source, write_archive
 from .collect import (
@@ -331,6 +332,11 @@ class Backup:
         wanted = [name for name in wanted if not name.startswith(OWN)]
         # The tables are there twice: as files, and as the backup that is made of them.
         self._check_space(size_below(self.data_dir, wanted) * (2 if mnesia_dir else 1))
+        if self.state["health"]["healthy"]:
+            refuse_stop(
+                self.observer,
+                "To back up meanwhile without a stop, set erlmcp_backup_method: hot (on the host --method hot)",
+            )
         with self._stopped() if waits else contextlib.nullcontext():
             self._copy(wanted, spool)
         root = spool.copy if waits else self.data_dir

@@ -26,6 +26,7 @@ from .._core.errors import OpsError
 from .._core.files import sync_directory, write_atomically
 from .._node.observe import Observer
 from .._node.settling import Settling
+from .._node.start_again import refuse_stop
 from .archive import read_archive
 from .fit import check_fit
 from .lock import Lock
@@ -132,9 +133,16 @@ class Restore:
             versions(self.options["node"]),
             self.options["allow_newer"],
         )
+        state = self.observer.observe()
+        if state["health"]["healthy"]:
+            brought = {"data": "ERLMCP_NOT_WRITABLE", "config": "ERLMCP_CONFIG_BROKEN"}
+            refuse_stop(
+                self.observer,
+                "Mend that first; a node that does not serve is restored all the same",
+                [code for member, code in brought.items() if member in self.members],
+            )
         if "data" in self.members and manifest["mnesia"]:
-            members = self.observer.observe()["members"]
-            self._check_peers(manifest["mnesia"]["db_nodes"], members)
+            self._check_peers(manifest["mnesia"]["db_nodes"], state["members"])
             self._check_directory(manifest["mnesia"]["dir"])
 
     def _check_directory(self, directory):

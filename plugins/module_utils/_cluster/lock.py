@@ -22,6 +22,8 @@ from .._core.files import write_atomically
 from .._core.lock import Lock
 from .holder import Holder
 
+RUN_DIR = "/run/erlmcp-ops"
+
 # A change takes an instant.
 _PATIENCE_SECONDS = 10
 
@@ -78,7 +80,7 @@ def cluster_lock(module):
     options = module.params
     if options["ttl_seconds"] < 1:
         raise OpsError(f"ttl_seconds: {options['ttl_seconds']} is no time; give at least 1", kind="input")
-    name = f"{options['service']}.cluster-lock"
+    name = _name(options["service"])
     path = os.path.join(options["run_dir"], name)
     change = _hold if options["state"] == "held" else _release
     # Who only looks makes nothing.
@@ -95,6 +97,15 @@ def cluster_lock(module):
         raise OpsError(
             f"the lock {path} on host {platform.node()} cannot be read or written: {error.strerror}", kind="locked"
         ) from error
+
+
+def look_at_lock(run_dir, service):
+    """Return what the lock's file holds, ``None`` where nobody holds the lock."""
+    return _read(os.path.join(run_dir, _name(service)))
+
+
+def _name(service):
+    return f"{service}.cluster-lock"
 
 
 def _hold(path, options, check_mode):

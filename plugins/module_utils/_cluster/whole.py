@@ -11,7 +11,7 @@ def cluster_problems(nodes, resumes=False):
     """Return inventory name to what speaks against taking down a node of this cluster now, as a text.
 
     :param nodes: inventory name to ``name`` (of the node), ``healthy``, ``detail``, ``epmd_error`` (or ``None``),
-        ``missing_members`` and ``not_sharing`` (names of nodes).
+        ``missing_members`` and ``not_sharing`` (names of nodes), and ``in_the_way`` (texts) of its next start.
     :param resumes: whether this run goes on with one that was cut off. That can have left one node in any state, so
         everything else is asked of the others.
     """
@@ -59,4 +59,6 @@ def _problem(node, left_out):
         others = sorted(set(names) - left_out)
         if others:
             told.append(f"{what} {', '.join(others)}")
+    if node["in_the_way"]:
+        told.append(f"could not start again: {'; '.join(node['in_the_way'])}")
     return f"{node['name']} {', '.join(told)}" if told else ""

@@ -20,6 +20,8 @@ NODE_SPEC = {
             "install_dir": {"type": "path", "default": "/opt/erlmcp"},
             "config_dir": {"type": "path", "default": "/etc/erlmcp"},
             "run_dir": {"type": "path", "default": "/run/erlmcp"},
+            "owned_dirs": {"type": "list", "elements": "path", "default": []},
+            "ports": {"type": "list", "elements": "int", "default": []},
         },
     },
 }

@@ -2,82 +2,146 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a node depends on, and the collection has not laid down: it is named, not mended."""
+"""What is true of a node's host besides the health of the node: one :class:`Row` for each thing that is not right."""
 
 from __future__ import annotations
 
-import itertools
-import os
-import pwd
-import shlex
-
-from .._core import trees
-from .._security.files import described
-from .._security.text import printable
+from .._backup.under_way import STAGED, read_state
+from .._checks.row import CRIT, WARN, Row
+from .._cluster.lock import RUN_DIR, look_at_lock
+from .._core.errors import OpsError
+from .._erlang.node import PASSING
+from .start_again import around, laid_down
 from .unit import Unit
 
-# Enough to see what somebody has restored or moved there. A data directory may have millions.
-_LOOKED_AT = 10_000
-_SHOWN = 3
-# Root's own: spools of backups, and what a file system has at its top.
-_SPOOL, _FOUND = ".erlmcp-", "lost+found"
-
 AROUND_SPEC = {
-    "owned_dirs": {"type": "list", "elements": "path", "default": []},
     "watched_services": {"type": "list", "elements": "str", "default": []},
 }
 
+# A transaction that changes nothing takes milliseconds. It passes through both processes that all transactions need.
+_MNESIA_SECONDS = 5
+_MNESIA = f"""
+case whereis(mnesia_tm) of
+    undefined -> absent;
+    _ ->
+        {{_, Ref}} = spawn_monitor(fun() -> exit(element(1, mnesia:transaction(fun() ->
+            mnesia:read(schema, schema) end))) end),
+        receive {{'DOWN', Ref, process, _, Answer}} -> Answer after {_MNESIA_SECONDS}000 -> hangs end
+end
+"""
+
 
 def look_around(module, runner):
-    """Return texts that say what is wrong, each with the command that mends it; warn of them too.
+    """Return rows of what no role lays down, as dicts; warn of them too.
 
     :param module: whose options are those of :data:`AROUND_SPEC`, and ``node``.
     """
-    options, node = module.params, module.params["node"]
-    found = [_not_owned(directory, node["user"]) for directory in options["owned_dirs"]]
-    found += [_failed(Unit(service, runner)) for service in options["watched_services"]]
-    texts = [f"{node['name']}: {text}" for text in found if text]
-    for text in texts:
-        module.warn(text)
-    return texts
+    node = module.params["node"]
+    rows = [*around(node, runner), *_services(module.params["watched_services"], runner)]
+    for row in rows:
+        module.warn(f"{node['name']}: {row}")
+    return [row.as_dict() for row in rows]
 
 
-def _not_owned(directory, user):
-    try:
-        uid = pwd.getpwnam(user).pw_uid
-    except KeyError:
-        return None
-    entries = itertools.islice(trees.walk(directory, _enters, directories=True), _LOOKED_AT)
-    found = [(name, status) for name, status in entries if status.st_uid != uid and not _is_roots(name)]
-    if not found:
-        return None
-    shown = [
-        "{path} ({owner}:{group})".format(path=printable(os.path.join(directory, name)), **described(status))
-        for name, status in found[:_SHOWN]
+def look_closely(observer, state, watched_services, runner):
+    """Return the rows of everything that can be seen from the host, what is in the way of a start first.
+
+    :param observer: an :class:`.observe.Observer` that has just observed ``state``.
+    :param watched_services: names of services that must not have failed.
+    """
+    node = observer.spec
+    return [
+        row
+        for row in (
+            *around(node, runner),
+            *laid_down(observer),
+            *(_restore(directory) for directory in node["owned_dirs"]),
+            _mnesia(observer, state),
+            *_unit(node, state),
+            _lock(node["service"]),
+            *_services(watched_services, runner),
+        )
+        if row
     ]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return (
-        f"{', '.join(shown)}{more} is not owned by {user}, so the node may fail, or not start again. Give it back: "
-        # It follows no link, and does nothing by a path that the account could exchange meanwhile.
-        f"find {shlex.quote(directory)} -mindepth 1 \\( -name '{_SPOOL}*' -o -name {_FOUND} \\) -prune "
-        f"-o ! -user {user} -execdir chown -h {user}: {{}} +"
+
+
+def _services(services, runner):
+    for unit in (Unit(service, runner) for service in services):
+        state = unit.state()
+        if state.active == "failed":
+            yield Row(
+                "ERLMCP_SERVICE_FAILED",
+                WARN,
+                f"{unit.name} has failed ({state.result}): journalctl -u {unit.name} tells why",
+                f"Once that is mended: systemctl start {unit.name}",
+            )
+
+
+def _restore(data_dir):
+    state = read_state(data_dir)
+    if not state or state["phase"] == STAGED:
+        return None
+    return Row(
+        "ERLMCP_RESTORE_NOT_ENDED",
+        CRIT,
+        f"a restore of {data_dir} has not ended, and is {state['phase']}",
+        "Unless one is at work now, the playbook restore ends it, on all nodes that it was for",
     )
 
 
-def _is_roots(name):
-    last = os.path.basename(name)
-    return last.startswith(_SPOOL) or last == _FOUND
-
-
-def _enters(name):
-    return not _is_roots(name) and name.count(os.sep) < trees.MAX_DEPTH - 1
-
-
-def _failed(unit):
-    state = unit.state()
-    if state.active != "failed":
+def _mnesia(observer, state):
+    if state["distribution_error"] or not (state["store"] and state["store"]["state"] == "running"):
         return None
-    return (
-        f"{unit.name} has failed ({state.result}): journalctl -u {unit.name} tells why. Once that is mended: "
-        f"systemctl start {unit.name}"
+    try:
+        answer = observer.node.evaluate(" ".join(_MNESIA.split()), timeout=2 * _MNESIA_SECONDS)
+    except OpsError as error:
+        if error.kind not in PASSING:
+            raise
+        return None
+    if str(answer) != "hangs":
+        return None
+    return Row(
+        "ERLMCP_MNESIA_HANGS",
+        CRIT,
+        f"Mnesia of {state['name']} has not ended a transaction within {_MNESIA_SECONDS} s",
+        "Restart this node: ansible-playbook erlmcp.ops.restart -e erlmcp_cluster_force=true --limit {host}",
+    )
+
+
+def _unit(node, state):
+    name, unit = f"{node['service']}.service", state["unit"]
+    if not unit["enabled"]:
+        yield Row(
+            "ERLMCP_UNIT_DISABLED",
+            WARN,
+            f"{name} is not enabled, so the node does not start when the host boots",
+            "The playbook site enables it",
+        )
+    restarts = unit["automatic_restarts"]
+    if restarts and state["running"]:
+        yield Row(
+            "ERLMCP_RESTARTED",
+            WARN,
+            f"systemd has started {name} again {restarts} times since somebody started it",
+            f"See why: journalctl -u {name}. The count begins anew with the next restart by a playbook",
+        )
+    if state["running"] and state["restart_required"]:
+        yield Row(
+            "ERLMCP_RESTART_DUE",
+            WARN,
+            f"a restart is due, because of {', '.join(state['restart_required'])}: what runs is not what is laid down",
+            "Restart the nodes that are due, one at a time: ansible-playbook erlmcp.ops.roll",
+        )
+
+
+def _lock(service):
+    record = look_at_lock(RUN_DIR, service)
+    if record is None:
+        return None
+    return Row(
+        "ERLMCP_LOCKED",
+        WARN,
+        f"{record['holder']['user']}@{record['holder']['host']} is at work: {record['what']}, since {record['since']}",
+        f"Ask who that is. The lock ends at {record['expires']}; of a run that was killed, the next one on that "
+        "control node takes it over",
     )

@@ -180,10 +180,14 @@ class Observer:
             return ["stopped"]
         changed = {
             "release": releases.next is not None or running_release != releases.current,
-            "config": configs.next is not None or self._recorded("started.config") != self.config_digest(),
+            "config": configs.next is not None or not self.runs_with_its_config(),
             "unit": unit.needs_reload or self._recorded("started.unit") != self.unit.definition_digest(),
         }
         return [reason for reason, is_changed in changed.items() if is_changed]
+
+    def runs_with_its_config(self):
+        """Whether the unit was started with what is in the config directory now."""
+        return self._recorded("started.config") == self.config_digest()
 
     def config_digest(self):
         """SHA-256 over the config set a start would use, less its live settings; the unit records the same."""
@@ -225,10 +229,10 @@ def node_info(module, runner):
     state = observer.observe_until(
         expected.met, options["wait_seconds"], connections_function=options["connections_function"]
     )
-    to_mend = look_around(module, runner)
+    checks = look_around(module, runner)
     if options["assert_healthy"] and not expected.met(state):
         raise not_healthy(expected, state)
-    return {"changed": False, **expected.missed(state), **state, "to_mend": to_mend}
+    return {"changed": False, **expected.missed(state), **state, "checks": checks}
 
 
 @dataclass(frozen=True)

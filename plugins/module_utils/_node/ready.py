@@ -14,7 +14,7 @@ from .._config.live import named_peers
 from .._core.errors import OpsError
 from .._erlang.listeners import listeners, unnamed
 from .._erlang.node import PASSING, function_name
-from .around import look_around
+from .around import look_around, look_closely
 from .exclusion import wait_for_others
 from .observe import Expected, Observer, members_missing, not_healthy
 
@@ -49,7 +49,7 @@ def node_ready(module, runner):
         state["members"] = sorted({*state["members"], *connected})
     elif not (expected.met(state) or lost(state)):
         state = observe(options["wait_seconds"])
-    to_mend = look_around(module, runner)
+    report = _report(module, observer, state, runner)
     if options["required"] and lost(state):
         raise OpsError(
             f"{state['name']} does not stay up: process {options['expect_pid']}, as which it was started, has ended. "
@@ -67,8 +67,18 @@ def node_ready(module, runner):
         "diff": _diff(state["name"], connected),
         **expected.missed(state),
         **state,
-        "to_mend": to_mend,
+        **report,
     }
+
+
+def _report(module, observer, state, runner):
+    """Warn of what is not right, or, where nothing is required, report all that can be seen."""
+    options = module.params
+    if options["required"]:
+        return {"checks": look_around(module, runner)}
+    rows = look_closely(observer, state, options["watched_services"], runner)
+    journal = [] if state["health"]["healthy"] else observer.unit.last_lines()
+    return {"checks": [row.as_dict() for row in rows], "journal": journal}
 
 
 def connect_missing(observer, state, members, ports, check_mode):

@@ -10,6 +10,7 @@ import contextlib
 import time
 
 from .._backup.under_way import STAGED, read_state
+from .._checks.row import LAID_DOWN
 from .._core.errors import OpsError
 from .._erlang.node import Unreachable
 from .._erlang.terms import Atom, format_term
@@ -19,6 +20,7 @@ from .exclusion import node_lock
 from .observe import Observer, members_missing, unhealthy_message
 from .ready import connect_missing
 from .settling import Settling
+from .start_again import refuse_stop
 
 # The reference release looks for its peers each second.
 _MEETING_SECONDS = 5
@@ -57,6 +59,9 @@ def node_restart(module, runner):
     reasons, steps = plan(before, options["reasons"])
     if steps:
         refuse_half_restored(options["data_dir"], observer.node.name)
+    if module.check_mode and steps:
+        # Of what is predicted more was laid down than can be seen.
+        restart.check_can_start(before, LAID_DOWN if options["predicted_next"] else ())
     if module.check_mode or not steps:
         return _result(before, reasons, steps)
     with node_lock(options["node"], "restart"):
@@ -179,6 +184,7 @@ class Restart:
         """
         if not (self.options["gate"] and before["health"]["healthy"]):
             return before
+        self.check_can_start(before)
         others = [name for name in self.options["members"] if name != self.observer.node.name]
         try:
             if members_missing(before, others):
@@ -192,6 +198,14 @@ class Restart:
             if before["health"]["healthy"]:
                 raise
         return before
+
+    def check_can_start(self, before, repaired=()):
+        """Refuse to take down a node that serves and could not start again.
+
+        :param repaired: codes of what is put right before it starts.
+        """
+        if self.options["gate"] and before["running"] and before["health"]["healthy"]:
+            refuse_stop(self.observer, "To restart it all the same, set erlmcp_cluster_restart_gate: false", repaired)
 
     def _meet(self, others):
         """Give a node that has just started the time to find the others; connect it to whom it does not look for."""

@@ -132,6 +132,12 @@ class Unit:
         options = ["--no-pager", "--output=cat", f"--since=@{int(since)}", "-u", self.name]
         return telling_lines(self.runner.run(["journalctl", *options], timeout=30).out)
 
+    def last_lines(self):
+        """What the unit said since its last start that tells of an error, and its last lines."""
+        start = self.runner.run(["systemctl", "show", "-P", "ExecMainStartTimestamp", self.name]).out.strip()
+        options = ["--no-pager", "--output=cat", "-n", "500", *(["--since", start] if start else [])]
+        return telling_lines(self.runner.run(["journalctl", *options, "-u", self.name], timeout=30).out).splitlines()
+
     def text(self):
         """The unit and its drop-ins as they are on disk, in the order in which they count."""
         done = self.runner.run(["systemctl", "cat", "--no-pager", self.name])

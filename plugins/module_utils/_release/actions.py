@@ -17,6 +17,7 @@ from .._node.unit import Unit
 from .archive import check_sum, read_release, sha256_of
 from .plan import check_hooks, check_machine, plan_absent, plan_present
 from .store import Store
+from .whole import damaged_files, told_of
 
 # What the action plugin decides with.
 _PARAMS = ("install_dir", "keep", "release_name", "service", "stage", "start_hooks", "version")
@@ -33,7 +34,7 @@ def release(module, runner=None):
     else:
         sha256 = _wanted_sha256(params)
         wanted = {"sha256": sha256} if sha256 else {"version": params["version"]}
-        found = state.find(**wanted)
+        found = state.find_whole(**wanted)
         if found is None:
             state = replace(state, stopped=_is_stopped(state, params["service"], runner))
         if found is None and not params["src"]:
@@ -86,6 +87,13 @@ def _wanted_sha256(params):
 
 def _needs_archive(params, state, store, runner):
     """Answer the action plugin, which decides with this on the control node before it sends an archive."""
+    if not params["archive_sha256"] and state.find(version=params["version"]):
+        raise OpsError(
+            f"release {params['version']} in {params['install_dir']} is damaged ("
+            f"{told_of(damaged_files(store.slots.path(params['version'])))}): lay it down anew from its archive, with "
+            "erlmcp_release_archive and the playbook site",
+            kind="damaged",
+        )
     if not params["archive_sha256"]:
         raise OpsError(
             f"release {params['version']} is not installed in {params['install_dir']}: give its archive as src",

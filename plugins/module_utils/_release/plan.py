@@ -28,7 +28,7 @@ class State:
 
     ``installed``: releases, the latest installed last. ``foreign``: names in its ``releases`` that no run of this
     module completed. ``leftovers``: names that a killed run left, which the next one clears. ``stopped``: whether it is
-    known that no process runs ``current``.
+    known that no process runs ``current``. ``damaged``: versions with files that are not as they were laid down.
     """
 
     slots: SlotState = SlotState()
@@ -36,6 +36,7 @@ class State:
     foreign: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
     stopped: bool = False
+    damaged: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data):
@@ -45,6 +46,7 @@ class State:
             foreign=tuple(data["foreign"]),
             leftovers=tuple(data["leftovers"]),
             stopped=data["stopped"],
+            damaged=tuple(data["damaged"]),
         )
 
     def as_dict(self):
@@ -59,12 +61,18 @@ class State:
         matching = (r for r in self.installed if all(getattr(r, name) == value for name, value in wanted.items()))
         return next(matching, None)
 
+    def find_whole(self, **wanted):
+        """Return the installed release whose fields are ``wanted``, ``None`` also where its files are damaged."""
+        found = self.find(**wanted)
+        return None if found is None or found.version in self.damaged else found
+
     def summary(self):
         """Return what a diff shows."""
         return {
             "versions": self.versions,
             **asdict(self.slots),
             "incomplete": sorted(self.foreign + self.leftovers),
+            **({"damaged": list(self.damaged)} if self.damaged else {}),
         }
 
 
@@ -90,7 +98,12 @@ class Plan:
 
     @property
     def installs(self):
-        return self.release is not None and self.before.find(sha256=self.release.sha256) is None
+        return self.release is not None and self.before.find_whole(sha256=self.release.sha256) is None
+
+    @property
+    def repairs(self):
+        """Whether what is installed is the same release, with damaged files."""
+        return self.replaced is not None and self.replaced.sha256 == self.release.sha256
 
     @property
     def replaced(self):
@@ -106,7 +119,7 @@ class Plan:
     def result(self, install_dir):
         """Return what the module reports, in check mode or not."""
         before, after = self.before.summary(), self.after.summary()
-        if self.replaced:
+        if self.replaced and not self.repairs:
             before["sha256"], after["sha256"] = self.replaced.sha256, self.release.sha256
         result = {
             "changed": self.before != self.after,
@@ -123,6 +136,7 @@ class Plan:
                 erts_included=self.release.erts_included,
                 sha256=self.release.sha256,
                 replaced=self.replaced.sha256 if self.replaced else None,
+                repaired=self.repairs,
             )
         return result
 
@@ -148,10 +162,11 @@ def plan_present(state, release, stage, keep, version=None, service="erlmcp"):
     plan = Plan(state, after, release.version, release)
     if not plan.installs:
         return plan
-    if plan.replaced:
+    if plan.replaced and not plan.repairs:
         _refuse_replacing(state, plan.replaced, release, service)
-    else:
+    elif not plan.replaced:
         _refuse_foreign(state, release)
+    after = replace(after, damaged=tuple(name for name in state.damaged if name != release.version))
     installed = (*(there for there in state.installed if there is not plan.replaced), release)
     if keep:
         installed = _kept(installed, after.slots.kept, keep)
@@ -172,6 +187,7 @@ def plan_absent(state, version):
         slots=slots,
         installed=tuple(release for release in state.installed if release.version != version),
         foreign=tuple(name for name in state.foreign if name != version),
+        damaged=tuple(name for name in state.damaged if name != version),
     )
     return Plan(state, after, version)
 

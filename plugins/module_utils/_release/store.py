@@ -25,6 +25,7 @@ from .._core.slots import Slots
 from .archive import CHUNK, Release
 from .plan import Machine, State
 from .proof import RECORD
+from .whole import damaged_files, note_files
 
 STAGING = ".staging-"
 REMOVING = ".removing-"
@@ -41,11 +42,14 @@ class Store:
         """Return the :class:`State`; an install directory that does not exist is an empty one."""
         names = self.slots.names()
         found = {name: self._recorded(name) for name in names}
+        slots = self.slots.state()
         return State(
-            slots=self.slots.state(),
+            slots=slots,
             installed=tuple(sorted(filter(None, found.values()), key=lambda release: release.installed_at)),
             foreign=tuple(name for name in names if found[name] is None),
             leftovers=tuple(self._leftovers()),
+            # Those that a node runs, or may have to go back to.
+            damaged=tuple(name for name in sorted(slots.kept) if damaged_files(self.slots.path(name))),
         )
 
     def observe_machine(self, runner):
@@ -87,7 +91,9 @@ class Store:
                 release,
                 archive=os.path.basename(release.archive),
                 installed_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                proven=plan.repairs and plan.replaced.proven,
             )
+            note_files(staging)
             write_atomically(str(staging / RECORD), json.dumps(asdict(record), indent=2).encode() + b"\n")
             _sync_tree(staging)
             if plan.replaced:

@@ -130,6 +130,14 @@ def listening(text):
     return found
 
 
+def _listening(proc):
+    found = []
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError):
+            found += listening(_read(os.path.join(proc, "net"), name).decode())
+    return found
+
+
 def _address(digits):
     # Words of four bytes, each in the order of the machine; every machine that runs Debian's releases is little-endian.
     words = [bytes.fromhex(digits[at : at + 8])[::-1] for at in range(0, len(digits), 8)]
@@ -142,16 +150,42 @@ def observe_listeners(processes, proc="/proc"):
     :param processes: what :func:`observe_processes` returned.
     """
     owners = {inode: process for process in processes for inode in process.sockets}
-    found = []
-    for name in ("tcp", "tcp6"):
-        try:
-            text = _read(os.path.join(proc, "net"), name).decode()
-        except FileNotFoundError:
-            continue
-        for address, port, inode in listening(text):
-            owner = owners.get(inode)
-            found.append({"address": address, "port": port, "unit": owner.unit if owner else ""})
+    found = [
+        {"address": address, "port": port, "unit": owners[inode].unit if inode in owners else ""}
+        for address, port, inode in _listening(proc)
+    ]
     return sorted(found, key=lambda listener: (listener["port"], listener["address"]))
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that a socket belongs to."""
+
+    pid: int
+    name: str
+    unit: str
+
+
+def listener_inodes(proc="/proc"):
+    """Return inode to port of each TCP listener of the host."""
+    return {inode: port for _address, port, inode in _listening(proc)}
+
+
+def socket_owners(inodes, proc="/proc"):
+    """Return inode to :class:`Owner`. One that ends meanwhile, or is not of this host, has none.
+
+    :param inodes: of sockets.
+    """
+    found = {}
+    for pid in filter(str.isdigit, os.listdir(proc)):
+        directory = os.path.join(proc, pid)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            own = set(_sockets(os.path.join(directory, "fd"))).intersection(inodes)
+            if own:
+                name = printable(_read(directory, "comm").decode("utf-8", "replace").strip())
+                owner = Owner(int(pid), name, unit_of(_read(directory, "cgroup").decode()))
+                found.update(dict.fromkeys(own, owner))
+    return found
 
 
 def replaced_by_unit(processes):

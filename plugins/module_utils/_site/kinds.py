@@ -94,7 +94,8 @@ def _listed(result, _params):
 
 def _release_differs(result, _params):
     if result.get("needs_archive"):
-        return ["the archive is not installed"]
+        damaged = result["state"]["damaged"]
+        return [f"files of release {', '.join(damaged)} are damaged" if damaged else "the archive is not installed"]
     return [f"release {result['version']} waits or is pruned"] if result["changed"] else []
 
 

@@ -7,7 +7,14 @@ from __future__ import annotations
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.whole import cluster_problems, turn
 
-WELL = {"healthy": True, "detail": "told", "epmd_error": None, "missing_members": [], "not_sharing": []}
+WELL = {
+    "healthy": True,
+    "detail": "told",
+    "epmd_error": None,
+    "missing_members": [],
+    "not_sharing": [],
+    "in_the_way": [],
+}
 
 
 def cluster(**states):
@@ -24,10 +31,12 @@ def test_a_whole_cluster_has_no_problems(resumes):
 
 
 def test_what_is_wrong_is_told_of_each_node():
-    assert cluster_problems(cluster(a=ALONE, b={"healthy": False}, c={"epmd_error": "it is silent"})) == {
+    assert cluster_problems(
+        cluster(a=ALONE, b={"healthy": False}, c={"epmd_error": "it is silent", "in_the_way": ["full", "lost"]})
+    ) == {
         "a": "node-a does not see node-b, does not share its tables with node-b",
         "b": "node-b is not healthy (told)",
-        "c": "node-c cannot be found by others: it is silent",
+        "c": "node-c cannot be found by others: it is silent, could not start again: full; lost",
     }
 
 

@@ -59,7 +59,7 @@ STOPPED = {
     "NeedDaemonReload": "no",
 }
 # Is looked at around the node.
-NOTHING = {"owned_dirs": [], "watched_services": []}
+NOTHING = {"watched_services": []}
 ANSWERS = Completed(0, f'{{ok, "{FIGURES}"}}', "")
 
 
@@ -75,6 +75,8 @@ def _spec(tmp_path):
         "install_dir": str(tmp_path / "opt"),
         "config_dir": str(tmp_path / "etc"),
         "run_dir": str(tmp_path / "run"),
+        "owned_dirs": [],
+        "ports": [],
     }
     erl_call = tmp_path / "opt" / "releases" / "1.0.0" / "erts-1" / "bin" / "erl_call"
     erl_call.parent.mkdir(parents=True)
@@ -210,6 +212,8 @@ def test_a_host_with_nothing_on_it_can_be_asked(tmp_path, spec):
         "install_dir": str(tmp_path / "a"),
         "config_dir": str(tmp_path / "b"),
         "run_dir": str(tmp_path / "c"),
+        "owned_dirs": [],
+        "ports": [],
     }
     state = observe(bare, {"LoadState": "not-found", "ActiveState": "inactive"})
     assert state["restart_required"] == ["stopped"]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,7 +116,18 @@ class FakeObserver:
         self.configs = Slots(str(root / "etc"), "sets")
         (root / "etc").mkdir()
         self.unit = FakeUnit(self.releases)
-        self.node = SimpleNamespace(name="a@h", evaluate=lambda *_question, **_options: [])
+        self.node = SimpleNamespace(name="a@h", evaluate=lambda *_question, **_options: [], runner=None)
+        # Nothing is in the way of another start.
+        self.spec = {
+            "user": getpass.getuser(),
+            "service": "no-such-erlmcp",
+            "home_dir": str(root),
+            "owned_dirs": [],
+            "ports": [],
+        }
+        cookie = root / ".erlang.cookie"
+        cookie.write_text("cookie")
+        cookie.chmod(0o400)
         self.store = Store(RUNNING, ("a@h", "b@h"), ("a@h", "b@h"), "/d", {})
         for slots, name in ((self.releases, "1"), (self.configs, "one")):
             slots.stage(name)
@@ -144,6 +156,9 @@ class FakeObserver:
             "distribution_error": self.silence,
             "epmd_error": None,
         }
+
+    def runs_with_its_config(self):
+        return True
 
     def observe_until(self, _good, _timeout):
         self.members = self.later.get("members", self.members)

@@ -57,6 +57,7 @@ def test_on_an_empty_host():
         "erts_included": True,
         "sha256": "sha of 1",
         "replaced": None,
+        "repaired": False,
         "current": None,
         "next": "1",
         "previous": None,

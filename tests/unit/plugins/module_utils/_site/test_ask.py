@@ -124,7 +124,7 @@ def answers(monkeypatch, **results):
 
 REFUSED = OpsError("sys.config line 3: no", kind="config", problems=["line 3"], by_release=True)
 SAME = {"changed": False, "version": "2"}
-OTHER = {"needs_archive": True}
+OTHER = {"needs_archive": True, "state": {"damaged": []}}
 BOTH = [question("erlmcp_release", "release"), question("erlmcp_node", "config")]
 
 
