@@ -22,7 +22,8 @@ options:
     type: dict
     required: true
   plan:
-    description: What P(erlmcp.ops.restore_plan#filter) returned as C(parts) for the restore that is wanted now.
+    description: What P(erlmcp.ops.restore_plan#filter) or P(erlmcp.ops.undo_plan#filter) returned as C(parts) for what
+      is wanted now.
     type: dict
     required: true
   lost:
@@ -30,6 +31,10 @@ options:
     type: list
     elements: str
     default: []
+  undo:
+    description: Whether the last restore is to be taken back now.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -41,7 +46,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: C(action), which is V(keep), V(withdraw) or empty; C(done), whether nothing is left to be restored after
-    it; C(text) for the operator; and C(problem), why that cannot be told, with the next action, empty where it can.
+    it; C(text) for the operator; C(run), which one is gone on with, empty for none; and C(problem), why that cannot be told, with the next action, empty where it can.
   type: dict
 """
 
@@ -49,11 +54,11 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._backup.under_way impor
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
-def restore_leftovers(found, nodes, plan, lost=()):
+def restore_leftovers(found, nodes, plan, lost=(), undo=False):
     try:
-        decided = plan_leftovers(found, nodes, {host: part["archive"] for host, part in plan.items()}, lost)
+        decided = plan_leftovers(found, nodes, {host: part["archive"] for host, part in plan.items()}, lost, undo)
     except OpsError as error:
-        return {"action": "", "done": False, "text": "", "problem": str(error)}
+        return {"action": "", "done": False, "text": "", "run": "", "problem": str(error)}
     return {**decided, "problem": ""}
 
 

@@ -40,6 +40,11 @@ options:
     description: Only archives taken up to this time, C(YYYYMMDDTHHMMSSZ). Empty for all.
     type: str
     default: ""
+  free:
+    description: Inventory name to the bytes that are free where the archives of the host are. Archives that would have
+      to be copied to a host without room for them are refused.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -52,8 +57,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(parts), which is inventory name to C(archive), C(tables_archive), C(node_map), C(files) and C(text),
-    and C(problem), why there is no plan, with the next action. One of them is empty.
+  description: C(parts), which is inventory name to C(archive), C(tables_archive), C(node_map), C(files), C(copies)
+    (what is to be copied from another host) and C(text), and C(problem), why there is no plan, with the next action. One of them is empty.
   type: dict
 """
 
@@ -64,10 +69,10 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._backup.store import CL
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 
-def restore_plan(hosts, nodes, found, sources=None, archive="latest", before=""):
+def restore_plan(hosts, nodes, found, sources=None, archive="latest", before="", free=None):
     try:
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + CLOCK_SECONDS))
-        parts = plan_cluster(hosts, nodes, found, sources, archive, before, now)
+        parts = plan_cluster(hosts, nodes, found, sources, archive, before, now, free)
     except OpsError as error:
         return {"parts": {}, "problem": str(error)}
     return {"parts": parts, "problem": ""}

@@ -168,6 +168,20 @@ safety_copies:
       description: Bytes of the files in it.
       returned: success
       type: int
+    replaced_by:
+      description: File name of the archive that took its place, or name of the copy. V(null) if nobody has noted it.
+      returned: success
+      type: str
+    run:
+      description: Which restore that was, the same on all nodes of it. V(null) if nobody has noted it.
+      returned: success
+      type: str
+      sample: 20260131T115900Z
+    together:
+      description: Names of all nodes that were restored in that run. Empty for a node alone.
+      returned: success
+      type: list
+      elements: str
 restore:
   description: A restore that has not ended. V(null) if there is none.
   returned: success
@@ -180,7 +194,7 @@ restore:
       returned: success
       type: str
     archive:
-      description: File name of the archive.
+      description: File name of the archive, or name of the safety copy that is put back.
       returned: success
       type: str
     together:
@@ -188,6 +202,14 @@ restore:
       returned: success
       type: list
       elements: str
+    run:
+      description: As of C(safety_copies).
+      returned: success
+      type: str
+    undo:
+      description: Whether a restore is being taken back.
+      returned: success
+      type: bool
 """
 
 from ansible.module_utils.basic import AnsibleModule

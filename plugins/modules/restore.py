@@ -39,10 +39,22 @@ options:
         that it has what it had. To be used when one node could not be V(proven), and V(resumed) when all are
         V(withdrawn).
       - These four do nothing where no restore is under way.
-      - V(reverted) puts back what the last restore that succeeded has replaced.
+      - V(reverted) is V(present) with O(undo).
     type: str
     choices: [present, staged, exchanged, started, proven, kept, finished, withdrawn, resumed, reverted]
     default: present
+  undo:
+    description:
+      - Takes the last restore back. What it has moved aside is brought into service, by the same steps, and what it
+        replaces is kept beside the data directory as C(.reverted-<UTC time>). Done again, it takes that back.
+      - Of nodes that share tables, one alone is refused.
+      - O(archive) is then the name of the directory that was moved aside, or V(latest), and O(members) is not used.
+    type: bool
+    default: false
+  run:
+    description: Tells what was replaced together, as all nodes of a run note it. The time by default.
+    type: str
+    default: ""
   together:
     description:
       - Names of all nodes that are restored in one run. Take each step on all of them before the next one. A node that
@@ -103,7 +115,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 archive:
-  description: Path of the archive, or null for the ways back.
+  description: Path of the archive, or null for the ways back and with O(undo).
   type: str
   returned: always
 steps:
@@ -120,7 +132,7 @@ safety_copy:
   type: str
   returned: when directories were exchanged
 tables:
-  description: The tables and the rows that were restored.
+  description: The tables and the rows that were restored, or null with O(undo), as nobody has counted them.
   type: list
   elements: dict
   returned: unless in check mode

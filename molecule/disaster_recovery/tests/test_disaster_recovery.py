@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from backuplib import content, put
+from backuplib import content, ops, pid, put
 from testlib import Hosts, Mcp, health, kill_after, play, reachable, ssh, start
 
 SCENARIO = Path(__file__).parents[1]
@@ -20,6 +23,12 @@ LOST = Hosts(SCENARIO)
 FOUND = Hosts(SCENARIO, "replacement")
 TABLES = ("erlmcp_session", "erlmcp_item")
 REPLACEMENT = {"erlmcp_hosts": "replacement"}
+README = (SCENARIO.parents[1] / "README.md").read_text().replace("\\\n", "")
+# The options of every restore that README.md has as an example. A new one needs a test.
+CHECKED, NEWEST, AT_A_TIME, UNDONE, ELSEWHERE = (
+    shlex.split(line, comments=True)
+    for line in re.findall(r"^ansible-playbook -i inventory erlmcp\.ops\.restore\b(.*)", README, re.MULTILINE)
+)
 
 
 def evaluate(address, text):
@@ -31,13 +40,22 @@ def hosts(*arguments):
     subprocess.run([sys.executable, shared / "hosts.py", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
+def variables(options, real):
+    """Return what options set, with the names of hosts in place of an example's words."""
+    for word, name in real.items():
+        options = [option.replace(word, name) for option in options]
+    assert {*options[::2]} == {"-e"}
+    given = [json.loads(each) if each.startswith("{") else dict([each.split("=")]) for each in options[1::2]]
+    return {name: value for each in given for name, value in each.items()}
+
+
 KEPT = "Decide that what is in service stays]"
 CHANGED, DECIDED = "changed: [a.found.test]", "ok: [a.found.test]"
 
 
-def killed_between_two_nodes(variables, task, told):
+def killed_between_two_nodes(variables, task, told, nodes=FOUND):
     """Restore one host after the other, and kill that when the first one has taken a step."""
-    run = start("erlmcp.ops.restore", FOUND, variables, ["--forks", "1"])
+    run = start("erlmcp.ops.restore", nodes, variables, ["--forks", "1"])
     kill_after(run, f"TASK [erlmcp.ops.erlmcp_backup : {task}", told, timeout=300)
 
 
@@ -57,11 +75,9 @@ def test_a_cluster_comes_back_on_machines_with_other_names_though_its_runs_are_k
 
     provisioned = play("erlmcp.ops.site", FOUND, REPLACEMENT)
     assert provisioned.rc == 0, provisioned.messages
-    recover = {
-        **REPLACEMENT,
-        "erlmcp_backup_restore_from": str(tmp_path),
-        "erlmcp_backup_restore_map": dict(zip(FOUND, LOST)),
-    }
+    real = {f"new{number}": name for number, name in enumerate(FOUND, 1)}
+    real.update({f"old{number}": name for number, name in enumerate(LOST, 1)})
+    recover = {**REPLACEMENT, **variables(ELSEWHERE, {**real, "/srv/archives": str(tmp_path)})}
     shown = play("erlmcp.ops.restore", FOUND, recover, ["--check"])
     assert shown.rc == 0, shown.messages
     assert "a.found.test (erlmcp@a.found.test) gets erlmcp-n1.lost.test-" in shown.output
@@ -187,9 +203,91 @@ def test_a_node_that_cannot_be_restored_takes_the_others_back(saved, broken, com
     assert [content(address) for address in FOUND.values()] == wanted
 
 
-def test_one_node_of_a_shared_schema_is_not_restored_among_running_ones():
-    before = [content(address) for address in FOUND.values()]
-    done = play("erlmcp.ops.restore", FOUND, {"erlmcp_hosts": "a.found.test"})
-    assert done.rc != 0
-    assert "shares its tables with erlmcp@b.found.test, erlmcp@c.found.test" in done.messages
-    assert [content(address) for address in FOUND.values()] == before
+STORE, ASIDE = "/var/backups/erlmcp", "/var/lib/erlmcp.*"
+
+
+class Cluster:
+    """The hosts as an inventory has them whose group is ``erlmcp``, as in the examples."""
+
+    def __init__(self, directory):
+        self.hosts = FOUND.part(directory, FOUND)
+
+    @property
+    def rows(self):
+        """What all nodes have, which is the same."""
+        (found,) = {content(address)[4] for address in self.hosts.values()}
+        return found
+
+    @property
+    def pids(self):
+        return [pid(address) for address in self.hosts.values()]
+
+    def play(self, playbook, options=()):
+        done = play(f"erlmcp.ops.{playbook}", self.hosts, None, options)
+        assert done.rc == 0, done.messages
+        return done
+
+    def refused(self, options, told):
+        """Return what ``told`` finds in the refusal of a restore, which nothing came of."""
+        before = self.rows, self.pids
+        done = play("erlmcp.ops.restore", self.hosts, None, options)
+        assert done.rc != 0
+        assert (self.rows, self.pids) == before
+        return re.search(told, done.messages, re.DOTALL) or pytest.fail(done.messages)
+
+    def restore(self, options):
+        """Restore, see that nothing is left of what was copied from host to host, and return the rows of all nodes."""
+        self.play("restore", options)
+        assert not [*(Path.home() / ".cache" / "erlmcp").glob("*/restore")]
+        for address in self.hosts.values():
+            assert ssh(address, f"ls -A {STORE} | grep -v ^erlmcp-", check=False).stdout == ""
+        return self.rows
+
+
+@pytest.fixture(name="cluster")
+def _cluster(tmp_path):
+    for address in FOUND.values():
+        ssh(address, f"rm -rf {STORE}/* {ASIDE}")
+    return Cluster(tmp_path)
+
+
+def test_a_cluster_comes_back_from_its_own_stores_and_what_that_replaced_too(cluster):
+    """As README.md says it, and as the refusals on the way do."""
+    first, _second, third = cluster.hosts.values()
+    status, told = ops(first, "restore", "latest", check=False)
+    assert status == 1
+    cluster.play(re.search(r"run the playbook (\w+)", told)[1])
+    archived = cluster.rows
+    put(first, 5, "later")
+    later, running = cluster.rows, cluster.pids
+
+    shown = cluster.play("restore", CHECKED)
+    assert "a.found.test (erlmcp@a.found.test) gets erlmcp-a.found.test-" in shown.output
+    assert shown.output.count("which is copied from ") == 2
+    assert (cluster.rows, cluster.pids) == (later, running)
+
+    # One alone would not start among the others.
+    cluster.refused(["--limit", "a.found.test"], "shares its tables with erlmcp@b.found.test, erlmcp@c.found.test.*limit")
+    assert cluster.restore(NEWEST) == archived
+
+    put(first, 3, "since")
+    since, running = cluster.rows, cluster.pids
+    status, told = ops(first, "restore", "--undo", check=False)
+    assert status == 1
+    assert "shares its tables with erlmcp@b.found.test, erlmcp@c.found.test" in told
+    assert (cluster.rows, cluster.pids) == (since, running)
+    playbook, variable = re.search(r"the playbook (\w+) .* (erlmcp_backup_restore_undo): true", told).groups()
+    assert (playbook, [f"{variable}=true"]) == ("restore", UNDONE[1:])
+    cluster.refused([*UNDONE, "--limit", "a.found.test"], "with erlmcp@b.found.test, erlmcp@c.found.test.*without --limit")
+    # Which of them lost what the others have kept, nobody could put together again.
+    ssh(third, f"mkdir /var/tmp/aside && mv {ASIDE} /var/tmp/aside")
+    cluster.refused([*UNDONE, "--check"], "stands on c.found.test, so there is none to be taken back")
+    ssh(third, "mv /var/tmp/aside/* /var/lib && rmdir /var/tmp/aside")
+
+    killed_between_two_nodes(variables(UNDONE, {}), "Restore up to the step exchanged]", CHANGED, cluster.hosts)
+    assert cluster.restore(UNDONE) == later
+    assert cluster.restore(UNDONE) == since
+
+    example = AT_A_TIME[1].partition("=")[2]
+    times = cluster.refused([*AT_A_TIME[:1], AT_A_TIME[1].replace(example, "20200101T000000Z")], r"that there is \((\w+)\)")
+    assert cluster.restore([*AT_A_TIME[:1], AT_A_TIME[1].replace(example, times[1])]) == archived

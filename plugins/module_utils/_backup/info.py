@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .safety import SafetyCopies
 from .store import Store
 from .under_way import summary
@@ -28,12 +30,13 @@ def backup_info(module, runner):
     """The module ``backup_info``."""
     store = Store(module.params["store_dir"])
     host = module.params["host"]
+    copies = SafetyCopies(module.params["data_dir"])
     return {
         "changed": False,
         "backups": [describe(backup) for backup in store.backups() if host in (None, backup.host)],
         "foreign": store.foreign(),
         "free_bytes": store.free_bytes(),
-        "safety_copies": [describe_copy(copy) for copy in SafetyCopies(module.params["data_dir"]).found()],
+        "safety_copies": [describe_copy(copy, copies.note(os.path.basename(copy.path))) for copy in copies.found()],
         "restore": summary(module.params["data_dir"]),
     }
 
@@ -71,6 +74,14 @@ def _known(beside):
     }
 
 
-def describe_copy(copy):
-    """Return a :class:`SafetyCopy` as a dict that JSON can hold."""
-    return {"path": copy.path, "kind": copy.kind, "time": copy.time.strftime(_TIME), "size": copy.size}
+def describe_copy(copy, note):
+    """Return a :class:`SafetyCopy` as a dict that JSON can hold, with what was noted of it."""
+    return {
+        "path": copy.path,
+        "kind": copy.kind,
+        "time": copy.time.strftime(_TIME),
+        "size": copy.size,
+        "replaced_by": note.get("replaced_by"),
+        "run": note.get("run"),
+        "together": note.get("together", []),
+    }

@@ -79,12 +79,12 @@ def prove(node, state, wanted):
 
     :param node: its ``Node``.
     :param state: what :class:`.._node.observe.Observer` says of it.
-    :param wanted: the ``tables`` of a manifest.
+    :param wanted: the ``tables`` of a manifest, or ``None`` when nobody has counted them: then each has to be loaded.
     :return: rows by table, and texts that say what is wrong or not there yet.
     """
     if not state["health"]["healthy"]:
         return {}, [unhealthy_message(state, [])]
-    counts = any(table["kind"] == "mnesia" for table in wanted)
+    counts = any(table["kind"] == "mnesia" for table in wanted or ())
     if state["distribution_error"] is not None and not counts:
         return {}, []
     try:
@@ -92,7 +92,9 @@ def prove(node, state, wanted):
     except OpsError as error:
         if error.kind not in PASSING:
             raise
-        return {}, [f"its rows cannot be counted: {error}"] if counts else []
+        return {}, [f"its rows cannot be counted: {error}"] if counts or wanted is None else []
+    if wanted is None:
+        return rows_of(seen), not_ready(seen, node.name)
     return rows_of(seen), row_problems(seen, wanted, node.name)
 
 

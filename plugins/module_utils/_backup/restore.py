@@ -11,6 +11,8 @@ Nodes that are restored together go each step together: a node that started with
 its old ones would find a schema that is not its own. What decides for all of them is noted on each before one acts on
 it: ``kept`` before a node forgets its way back, ``withdrawn`` before one goes it. So what a killed run has left says
 to which of the two ends all of them have to come (:func:`.under_way.plan_leftovers`).
+
+An undo goes the same steps with what the last restore, or the last undo, has moved aside in place of an archive.
 """
 
 from __future__ import annotations
@@ -48,7 +50,6 @@ def restore(module, runner):
     options = module.params
     job = Restore(options, runner)
     end = {
-        "reverted": job.revert,
         "kept": job.keep,
         "finished": job.finish,
         "withdrawn": job.withdraw,
@@ -83,12 +84,16 @@ class Restore:
         self.node_name = options["node"]["name"]
         self.members = options["members"]
         self.backup = self.tables_from = None
+        self.is_undo = options["state"] == "reverted" or options["undo"]
+        # Name of the safety copy that an undo puts back.
+        self.aside = None
         self.data_dir = os.path.realpath(options["data_dir"])
         self.work = work_directory(self.data_dir)
         self.area = os.path.join(self.work, "area")
         self.state_file = os.path.join(self.work, "state.json")
         self.swap = Swap(os.path.join(self.work, "swap.json"))
         self.store = Store(options["store_dir"])
+        self.copies = SafetyCopies(self.data_dir)
         self.observer = Observer(options["node"], options["health"], runner)
         self.progress = Progress("erlmcp-restore", options["run_dir"], options["service"])
 
@@ -102,6 +107,10 @@ class Restore:
             raise OpsError(
                 "together: take the steps staged, exchanged, started, proven, kept and finished", kind="input"
             )
+        if self.is_undo:
+            self.members = ["data"]
+            self.aside = self._find_aside()
+            return
         if not self.members:
             raise OpsError(
                 "members: nothing is to be restored; name config, data or both (erlmcp_backup_restore_members)",
@@ -123,6 +132,22 @@ class Restore:
             if backup.problem and os.path.lexists(f"{backup.path}.json"):
                 raise OpsError(f"{backup.path} is not good: {backup.problem}. Take another archive", kind="archive")
             check_signature(backup, self.options["signers"], self.runner)
+
+    def _find_aside(self):
+        """Name of what was moved aside last; of an undo that has not ended, what that is putting back."""
+        state, wanted = self._state(), self.options["archive"]
+        found = [os.path.basename(copy.path) for copy in self.copies.ways_back()]
+        if state and state.get("undo"):
+            found.append(state["undo"])
+        if wanted != LATEST:
+            found = [name for name in found if name == wanted]
+        if not found:
+            raise OpsError(
+                f"nothing that a restore has replaced stands beside {self.data_dir}, so there is none to be taken "
+                "back: restore an archive of before instead (erlmcp-ops list shows them)",
+                kind="data",
+            )
+        return found[-1]
 
     def check(self, manifest):
         check_fit(
@@ -168,14 +193,33 @@ class Restore:
         if alive:
             raise OpsError(
                 f"{self.node_name} shares its tables with {', '.join(alive)}, which runs and is not restored with it: "
-                "its rows would replace the restored ones. Restore all nodes together with the playbook restore, or "
-                "stop that one first",
+                "one of them would not start any more. Restore all nodes together: run the playbook restore for the "
+                "whole group, without --limit",
                 kind="schema",
                 nodes=alive,
             )
 
+    def _check_undo(self):
+        """Refuse to take back tables that other nodes have copies of, when those are not taken back with them."""
+        noted = self.copies.note(self.aside)
+        # A node that is down knows its members no more, and Mnesia refuses to start among others that moved on.
+        members = self.observer.observe()["members"]
+        sharing = set(self.observer.store.members if self.observer.store else ()) & set(members)
+        others = sorted({*noted.get("together", ()), *sharing} - {self.node_name, *self.options["together"]})
+        if others:
+            raise OpsError(
+                f"{self.node_name} shares its tables with {', '.join(others)}, where the restore is not taken back "
+                "with it: one of them would not start any more. Take it back on all nodes together: run the playbook "
+                "restore for the whole group, with erlmcp_backup_restore_undo: true",
+                kind="schema",
+                nodes=others,
+            )
+
     def check_in_place(self):
         """What a real run would refuse, without writing anything: every byte of the archive is read."""
+        if self.is_undo:
+            self._check_undo()
+            return
         if self.backup.beside:
             self.check(self.backup.beside["manifest"])
         for backup in filter(None, (self.backup, self.tables_from)):
@@ -190,12 +234,13 @@ class Restore:
         """What is done, in this order; nothing, when there is nothing to be taken back."""
         wanted = self.options["state"]
         start = ["start the node", "wait until healthy"]
-        if wanted == "reverted":
-            return ["stop the node", f"put {self._newest_safety_copy()} back", *start]
         if wanted in ("kept", "finished", "withdrawn", "resumed"):
             return self._last_steps(wanted, start)
         what = " and ".join(self.members)
-        stage = [f"verify {self.backup.name} and unpack its {what} beside {self.data_dir}"]
+        if self.is_undo:
+            stage = [f"see that {self.aside} can be put back"]
+        else:
+            stage = [f"verify {self.backup.name} and unpack its {what} beside {self.data_dir}"]
         if wanted == "staged":
             return stage
         swap = [f"exchange it with {self.data_dir}, which is kept"] if "data" in self.members else []
@@ -220,6 +265,8 @@ class Restore:
 
     def key(self):
         """Tells one restore from another, so that a run that died is only continued by the same one."""
+        if self.is_undo:
+            return ["undo", self.aside, self.node_name]
         archives = [each and [each.name, _digest(each)] for each in (self.backup, self.tables_from)]
         return json.loads(json.dumps([archives, sorted(self.members), self.options["node_map"], self.node_name]))
 
@@ -255,6 +302,12 @@ class Restore:
         state = self._state()
         if state is None or state["phase"] == STAGED:
             return
+        if self.is_undo and not state.get("undo") and not state["together"]:
+            raise OpsError(
+                f"a restore of {state['archive']} has not ended (it is {state['phase']}): run the same restore again, "
+                "which ends it, and take it back then",
+                kind="restore",
+            )
         decided = state["phase"] in (KEPT, WITHDRAWN)
         if decided or (state["together"] and (not self.options["together"] or state["key"] != self.key())):
             raise OpsError(
@@ -270,12 +323,12 @@ class Restore:
             if self._state() is None:
                 self._clear()
             return
-        if note["candidate"] != os.path.join(self.area, "new"):
+        state = self._state()
+        if note["candidate"] != self._candidate(state):
             # A way back that was cut off: go it to its end, so that nobody takes the failed data for the old.
             self._stop()
             self.swap.carry_out()
-            state = self._state()
-            if state and state["config_set"]:
+            if state and state["slots"]:
                 self._config().put_back(state["slots"])
             self._clear()
             return
@@ -283,6 +336,11 @@ class Restore:
 
     def _state(self):
         return read_state(self.data_dir)
+
+    def _candidate(self, state):
+        """Path of what is to be brought into service, as long as it is not."""
+        undo = state and state.get("undo")
+        return self._beside(undo) if undo else os.path.join(self.area, "new")
 
     def _clear(self):
         """Forget the work, all of it at once: a half of it would be taken for something that is under way."""
@@ -296,39 +354,60 @@ class Restore:
 
     def _stage(self):
         """Everything that can fail, while the node serves."""
+        if self.is_undo:
+            self._check_undo()
         if "data" in self.members:
             check_can_exchange(self.data_dir)
         os.mkdir(self.work, 0o711)
-        area = Area(self.area, self.options["node"]["user"])
-        staging = Staging(self.options["node"], self.runner, area, self.progress)
         try:
-            manifest = staging.fill(
-                self.backup,
-                self.check,
-                members=self.members,
-                identity=self.options["identity"],
-                node_map=self.options["node_map"],
-                tables_from=self.tables_from,
-            )
-            config_set = self._config().lay_down(area.config) if "config" in self.members else None
-            # The exchange must not be on disk before what it brings into service.
-            os.sync()
+            staged = self._stage_aside() if self.is_undo else self._stage_archive()
             state = {
                 "key": self.key(),
                 "phase": STAGED,
+                "run": self.options["run"] or _utc_now(),
                 "together": self.options["together"],
-                "archive": self.backup.name,
-                "tables": manifest["tables"],
-                "config_set": config_set,
-                "slots": self._config().slots() if config_set else None,
                 "ran": None,
                 "stopped_at": None,
+                **staged,
             }
             self._note(state)
         except BaseException:
             self._clear()
             raise
         return state
+
+    def _stage_archive(self):
+        area = Area(self.area, self.options["node"]["user"])
+        manifest = Staging(self.options["node"], self.runner, area, self.progress).fill(
+            self.backup,
+            self.check,
+            members=self.members,
+            identity=self.options["identity"],
+            node_map=self.options["node_map"],
+            tables_from=self.tables_from,
+        )
+        config_set = self._config().lay_down(area.config) if "config" in self.members else None
+        # The exchange must not be on disk before what it brings into service.
+        os.sync()
+        return {
+            "archive": self.backup.name,
+            "tables": manifest["tables"],
+            "config_set": config_set,
+            "slots": self._config().slots() if config_set else None,
+        }
+
+    def _stage_aside(self):
+        # The config that ran with it, where the restore has replaced that too.
+        slots = self.copies.note(self.aside).get("slots")
+        return {
+            "archive": self.aside,
+            "undo": self.aside,
+            # Nobody has counted its rows. That all tables are loaded is proven.
+            "tables": None,
+            "config_set": None,
+            "undo_slots": slots,
+            "slots": self._config().slots() if slots else None,
+        }
 
     def _note(self, state):
         write_atomically(self.state_file, json.dumps(state).encode(), mode=0o600)
@@ -339,18 +418,24 @@ class Restore:
             state.update(phase=EXCHANGED, ran=self.observer.unit.state().running, stopped_at=time.time())
             self._note(state)
         if "data" in self.members and self.swap.pending() is None:
-            self.swap.begin(os.path.join(self.area, "new"), self.data_dir, self._beside_data(BEFORE))
+            kind = REVERTED if state.get("undo") else BEFORE
+            self.swap.begin(self._candidate(state), self.data_dir, self._beside_data(kind))
         if not self.swap.exchanged():
             self._stop()
         if "data" in self.members:
             self.swap.carry_out()
         if state["config_set"]:
             self._config().activate(state["config_set"])
+        if state.get("undo_slots"):
+            self._config().put_back(state["undo_slots"])
 
     def _finish(self, state):
         note = self.swap.pending()
         if note:
             self._describe(note["aside"], state)
+        if state.get("undo"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._beside(state['undo'])}.json")
         self._clear()
         self.progress.say(f"{state['archive']} is in service, the node was down for {state['downtime_seconds']} s")
         warning = write_metrics(
@@ -403,15 +488,18 @@ class Restore:
         """Stop, and let the old state take its place again; return where the failed data is kept, if there is any."""
         self._stop()
         note = self.swap.pending()
-        if note and note["candidate"] == os.path.join(self.area, "new"):
+        candidate = self._candidate(state)
+        if note and note["candidate"] == candidate:
             if not self.swap.exchanged():
                 note = None
             else:
                 self.swap.tidy()
-                self.swap.begin(note["aside"], self.data_dir, self._beside_data(FAILED))
+                # What served once goes back to where it was; what was unpacked has failed.
+                aside = candidate if state.get("undo") else self._beside_data(FAILED)
+                self.swap.begin(note["aside"], self.data_dir, aside)
         if note:
             self.swap.carry_out()
-        if state["config_set"]:
+        if state["slots"]:
             self._config().put_back(state["slots"])
         return self.swap.pending()["aside"] if note else None
 
@@ -462,47 +550,10 @@ class Restore:
 
     def _check_is_back(self):
         """Prove by its inode that the directory in service is the one of before."""
-        note = self.swap.pending()
-        restored = note is not None and (note["candidate"] == os.path.join(self.area, "new")) == self.swap.exchanged()
-        if restored or self._state()["phase"] != WITHDRAWN:
+        note, state = self.swap.pending(), self._state()
+        restored = note is not None and (note["candidate"] == self._candidate(state)) == self.swap.exchanged()
+        if restored or state["phase"] != WITHDRAWN:
             raise OpsError(f"{self.data_dir} is not what it was before the restore: it is left stopped", kind="restore")
-
-    def _newest_safety_copy(self):
-        """Path of what the last restore moved aside, or of what a killed run was about to put back."""
-        note = self.swap.pending()
-        if note and note["aside"].startswith(f"{self.data_dir}.{REVERTED}-"):
-            return note["candidate"]
-        found = [copy.path for copy in SafetyCopies(self.data_dir).found() if copy.kind == BEFORE]
-        if not found:
-            raise OpsError(f"there is no {self.data_dir}.{BEFORE}-*: no restore is there to be reverted", kind="data")
-        return found[-1]
-
-    def revert(self):
-        """Put the newest safety copy back into service; what is live is kept in turn."""
-        self._check_nothing_else_is_under_way()
-        safety = self._newest_safety_copy()
-        note = self.swap.pending()
-        if note is None or note["candidate"] != safety:
-            self.recover()
-            self._clear()
-            os.mkdir(self.work, mode=0o711)
-            self.swap.begin(safety, self.data_dir, self._beside_data(REVERTED))
-        since = time.time()
-        self._stop()
-        self.swap.carry_out()
-        slots = self._description(safety).get("slots")
-        if slots:
-            self._config().put_back(slots)
-        healthy = self._start_and_prove([])
-        aside = self.swap.pending()["aside"]
-        self._clear()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{safety}.json")
-        return {
-            "downtime_seconds": self._down_since(since),
-            "safety_copy": aside,
-            "health": healthy["health"],
-        }
 
     # Small things
 
@@ -520,20 +571,25 @@ class Restore:
         return round(time.time() - stopped_at - self.options["health"]["settle_seconds"], 1)
 
     def _beside_data(self, what):
-        return f"{self.data_dir}.{what}-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
+        return f"{self.data_dir}.{what}-{_utc_now()}"
+
+    def _beside(self, name):
+        """Path of what has this name beside the data directory."""
+        return os.path.join(os.path.dirname(self.data_dir), name)
 
     def _describe(self, safety, state):
-        """Note beside a safety copy which config ran with it."""
-        note = {"replaced_by": state["archive"], "slots": state["slots"]}
+        """Note beside a safety copy which config ran with it, and with whose it has to be taken back."""
+        note = {
+            "replaced_by": state["archive"],
+            "run": state.get("run"),
+            "together": state["together"],
+            "slots": state["slots"],
+        }
         write_atomically(f"{safety}.json", json.dumps(note).encode(), mode=0o600)
 
-    @staticmethod
-    def _description(safety):
-        try:
-            with open(f"{safety}.json", encoding="utf-8") as stream:
-                return json.load(stream)
-        except FileNotFoundError:
-            return {}
+
+def _utc_now():
+    return f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
 
 
 def _digest(backup):

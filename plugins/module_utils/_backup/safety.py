@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import re
@@ -62,6 +63,18 @@ class SafetyCopies:
             if parsed and os.path.isdir(path) and not os.path.islink(path):
                 copies.append(SafetyCopy(path, *parsed, trees.size(path)))
         return sorted(copies, key=lambda copy: (copy.time, copy.path))
+
+    def ways_back(self):
+        """Return those of them that served once, oldest first."""
+        return [copy for copy in self.found() if copy.kind != FAILED]
+
+    def note(self, name):
+        """Return what a restore has noted of the copy of this name, empty where it has noted nothing."""
+        try:
+            with open(os.path.join(self._parent, f"{name}.json"), encoding="utf-8") as stream:
+                return json.load(stream)
+        except FileNotFoundError:
+            return {}
 
     def in_use(self):
         """Whether a restore is staged, or was cut off and may need them."""

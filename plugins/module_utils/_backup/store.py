@@ -26,6 +26,8 @@ from .._core.files import sync_directory, write_atomically
 from .manifest import check_beside, parse_name
 
 LATEST = "latest"
+# Directory in the store for archives of other hosts, as long as a restore needs them.
+COPIES = ".of-others"
 MARKS = ("verified", "copied", "drilled")
 
 _PART_PREFIX, _PART_SUFFIX = ".erlmcp-", ".part"
@@ -142,7 +144,7 @@ class Store:
 
     def foreign(self):
         """Return the names of what this collection did not write, sorted."""
-        ours = set(self.leftovers())
+        ours = {*self.leftovers(), COPIES}
         return sorted(name for name in self._names() if not (name in ours or parse_name(name) or _of_beside(name)))
 
     def free_bytes(self):

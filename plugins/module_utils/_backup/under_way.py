@@ -44,35 +44,46 @@ def read_state(data_dir):
 def summary(data_dir):
     """Return what module ``backup_info`` tells of it."""
     state = read_state(data_dir)
-    return state and {name: state[name] for name in ("phase", "archive", "together")}
+    if state is None:
+        return None
+    told = {name: state[name] for name in ("phase", "archive", "together")}
+    # A run of an older version has not noted these.
+    return {**told, "run": state.get("run"), "undo": bool(state.get("undo"))}
 
 
-def plan_leftovers(found, nodes, wanted, lost=()):
+def plan_leftovers(found, nodes, wanted, lost=(), undo=False):
     """Decide what has to be done with what runs have left that were killed, before another restore begins.
 
     :param found: inventory name of each host to its :func:`summary`.
     :param nodes: inventory name to node name, of all hosts of the inventory.
-    :param wanted: inventory name to the archive that the host is to get now.
+    :param wanted: inventory name to the archive that the host is to get now, or to the safety copy.
     :param lost: inventory names of hosts that do not come back.
+    :param undo: whether the last restore is to be taken back now.
     :return: ``action``, which is ``keep``, ``withdraw`` or empty, ``done``, whether nothing is left to be restored
-        after it, and ``text`` for the operator.
+        after it, ``text`` for the operator, and ``run``, the one that is gone on with, or empty.
     :raises OpsError: when hosts are missing on which that restore is under way too.
     """
     left = {host: state for host, state in found.items() if state}
     _check_all_are_here(left, {nodes.get(host, host) for host in [*found, *lost]})
     phases = {state["phase"] for state in left.values()}
     same = all(state["archive"] == wanted[host] for host, state in left.items())
+    # What every node had before a restore that has not ended is what an undo of it brings.
+    is_undone = undo and not any(state["undo"] for state in left.values())
     if WITHDRAWN in phases:
-        return _leftovers(WITHDRAW, "a restore was being taken back when its run ended: every node gets what it had")
+        text = "a restore was being taken back when its run ended: every node gets what it had"
+        return _leftovers(WITHDRAW, text, done=is_undone)
     if KEPT in phases:
         text = "a restore had succeeded on all nodes when its run ended: what is in service stays"
         return _leftovers(KEEP, text, done=same)
+    run = next((state["run"] for state in left.values() if same and state["run"]), "")
     if phases <= {STAGED}:
-        return _leftovers("", "")
+        return _leftovers("", "", run=run)
     if same and len(left) == len(found):
-        return _leftovers("", "a restore of the same archives is under way: going on with it")
+        what = "the same undo" if undo else "a restore of the same archives"
+        return _leftovers("", f"{what} is under way: going on with it", run=run)
     why = "of other archives" if not same else f"that {', '.join(sorted(set(found) - set(left)))} took no part in"
-    return _leftovers(WITHDRAW, f"a restore {why} has not ended: every node gets what it had before it")
+    text = f"a restore {why} has not ended: every node gets what it had before it"
+    return _leftovers(WITHDRAW, text, done=is_undone)
 
 
 def _check_all_are_here(left, present):
@@ -86,8 +97,8 @@ def _check_all_are_here(left, present):
         )
 
 
-def _leftovers(action, text, done=False):
-    return {"action": action, "done": done, "text": text}
+def _leftovers(action, text, done=False, run=""):
+    return {"action": action, "done": done, "text": text, "run": run}
 
 
 def outcome(results, own):

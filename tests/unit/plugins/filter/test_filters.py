@@ -87,7 +87,7 @@ def test_a_restore_that_cannot_be_planned_is_a_text_and_no_error_of_a_template()
     chosen = filter_named("restore_plan")(["a"], {"a": "erlmcp@a"}, {"a": []})
     assert chosen["parts"] == {}
     assert "a: no good archive of a" in chosen["problem"]
-    left = {"a": {"phase": "kept", "archive": "x", "together": ["erlmcp@a", "erlmcp@b"]}}
+    left = {"a": {"phase": "kept", "archive": "x", "together": ["erlmcp@a", "erlmcp@b"], "undo": False}}
     nodes, plan = {"a": "erlmcp@a", "b": "erlmcp@b"}, {"a": {"archive": "x"}}
     decided = filter_named("restore_leftovers")(left, nodes, plan)
     assert "a restore of a together with erlmcp@b has not ended" in decided["problem"]
@@ -96,5 +96,13 @@ def test_a_restore_that_cannot_be_planned_is_a_text_and_no_error_of_a_template()
         "action": "keep",
         "done": True,
         "text": "a restore had succeeded on all nodes when its run ended: what is in service stays",
+        "run": "",
         "problem": "",
     }
+
+
+def test_an_undo_that_cannot_be_planned_is_a_text_too():
+    nothing = {"a": {"restore": None, "safety_copies": []}}
+    planned = filter_named("undo_plan")(["a"], {"a": "erlmcp@a"}, nothing)
+    assert planned["parts"] == {}
+    assert "stands on a, so there is none to be taken back there" in planned["problem"]

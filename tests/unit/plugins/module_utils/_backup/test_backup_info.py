@@ -69,8 +69,18 @@ def test_safety_copies_and_foreign_names_are_told(tmp_path, store):
     copy = tmp_path / "erlmcp.before-restore-20260131T120000Z"
     copy.mkdir()
     (copy / "file").write_bytes(b"12345")
+    noted = {"replaced_by": "x.tar.zst", "run": "20260131T115900Z", "together": ["n@a", "n@b"]}
+    other = tmp_path / "erlmcp.reverted-20260131T120100Z"
+    other.mkdir()
+    (tmp_path / f"{other.name}.json").write_text(json.dumps({**noted, "slots": None}))
+    # Archives of other hosts, while a restore needs them.
+    (tmp_path / "store" / ".of-others").mkdir()
     told = info(tmp_path)
     assert told["foreign"] == ["notes"]
     assert told["safety_copies"] == [
-        {"path": str(copy), "kind": "before-restore", "time": "20260131T120000Z", "size": 5}
+        {
+            **{"path": str(copy), "kind": "before-restore", "time": "20260131T120000Z", "size": 5},
+            **{"replaced_by": None, "run": None, "together": []},
+        },
+        {"path": str(other), "kind": "reverted", "time": "20260131T120100Z", "size": 0, **noted},
     ]

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.cluster_plan import plan_cluster
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
@@ -20,6 +22,7 @@ def archive(host, time="20261124T020000Z", db_nodes=None, **more):
         "release": "1.0.0",
         "tables": [{"name": "t", "rows": 3}],
         "problem": None,
+        "size": 1000,
         **more,
     }
 
@@ -48,6 +51,16 @@ def test_an_archive_from_the_future_leaves_it_to_the_operator_which_is_the_lates
     assert plan["a"]["archive"] == "erlmcp-a-20261124T020000Z.tar.zst"
 
 
+def test_the_times_that_a_refusal_names_suit_every_host():
+    found = {"a": [archive("a", "20261123T020000Z"), archive("a")], "b": [archive("b", "20261123T020007Z")]}
+    with pytest.raises(OpsError) as refused:
+        plan_cluster(["a", "b"], PAIR, found, before="20200101T000000Z")
+    times = re.findall(r"that there is \((.*?)\)", str(refused.value))
+    assert times == ["20261124T020000Z", "20261123T020007Z"]
+    for time in times:
+        assert plan_cluster(["a", "b"], PAIR, found, before=time)
+
+
 def test_other_machines_get_a_map_of_all_names():
     everything = [archive("a"), archive("b")]
     plan = plan_cluster(
@@ -72,11 +85,34 @@ def test_nodes_that_share_a_schema_get_the_tables_of_one_moment():
     ]
 
 
-def test_tables_that_lie_on_another_host_are_asked_for():
-    shared = ["erlmcp@a", "erlmcp@b"]
-    found = {"a": [archive("a", db_nodes=shared)], "b": [archive("b", "20261124T020005Z", db_nodes=shared)]}
-    with pytest.raises(OpsError, match="erlmcp_backup_restore_from"):
-        plan_cluster(["a", "b"], {"a": "erlmcp@a", "b": "erlmcp@b"}, found)
+SHARED = ["erlmcp@a", "erlmcp@b"]
+APART = {"a": [archive("a", db_nodes=SHARED)], "b": [archive("b", "20261124T020005Z", db_nodes=SHARED, size=5 << 20)]}
+PAIR = {"a": "erlmcp@a", "b": "erlmcp@b"}
+
+
+def test_tables_that_lie_on_another_host_are_copied_from_there():
+    plan = plan_cluster(["a", "b"], PAIR, APART)
+    newest = "erlmcp-b-20261124T020005Z.tar.zst"
+    assert plan["a"]["tables_archive"] == newest
+    assert plan["a"]["copies"] == [{"name": newest, "size": 5 << 20, "host": "b"}]
+    assert plan["a"]["text"].endswith(f"its Mnesia tables from {newest}, which is copied from b (5 MiB)")
+    assert plan["b"]["copies"] == []
+    # A directory on the control node has all of them.
+    everything = [*APART["a"], *APART["b"]]
+    assert plan_cluster(["a", "b"], PAIR, dict.fromkeys("ab", everything))["a"]["copies"] == []
+
+
+def test_a_host_without_room_for_a_copy_is_refused():
+    plan_cluster(["a", "b"], PAIR, APART, free={"a": 69 << 20, "b": 0})
+    with pytest.raises(OpsError, match="a has 68 MiB free .*, which has 5 MiB, .* from b: make room"):
+        plan_cluster(["a", "b"], PAIR, APART, free={"a": 68 << 20, "b": 0})
+
+
+def test_two_hosts_do_not_become_one_node():
+    found = {"a": [archive("a")], "b": [archive("a"), archive("b")]}
+    with pytest.raises(OpsError, match="a and b would get an archive of erlmcp@a each.*erlmcp_backup_restore_map"):
+        plan_cluster(["a", "b"], PAIR, found, sources={"b": "a"})
+    assert plan_cluster(["a", "b"], PAIR, found)["b"]["archive"] == archive("b")["name"]
 
 
 def test_every_host_without_an_archive_is_named():

@@ -150,5 +150,12 @@ def test_a_node_that_cannot_count_yet_has_not_proven_its_tables(monkeypatch, err
     assert prove(monkeypatch, error, [dets()]) == ({}, [])
 
 
+def test_where_nobody_has_counted_the_rows_every_table_has_to_be_loaded(monkeypatch):
+    assert prove(monkeypatch, seen(table(4)), None) == ({"t": 4}, [])
+    assert prove(monkeypatch, seen(table(None)), None) == ({"t": None}, ["table t is not loaded"])
+    assert prove(monkeypatch, ERLANG, None) == ({}, [f"its rows cannot be counted: {ERLANG}"])
+    assert prove(monkeypatch, None, None, silence="no") == ({}, [])
+
+
 def test_a_node_without_distribution_needs_no_tables_to_be_proven(monkeypatch):
     assert prove(monkeypatch, None, [], silence="no") == ({}, [])

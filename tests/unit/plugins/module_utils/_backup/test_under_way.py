@@ -20,15 +20,21 @@ FORWARD = (None, "staged", "exchanged", "proven", "kept", None)
 BACK = ("withdrawn", None)
 
 
-def left(phase, host, archive=None, together=HOSTS):
+def left(phase, host, archive=None, together=HOSTS, run="earlier", undo=False):
     if phase is None:
         return None
-    return {"phase": phase, "archive": archive or f"of-{host}", "together": [NODES[each] for each in together]}
+    return {
+        "phase": phase,
+        "archive": archive or f"of-{host}",
+        "together": [NODES[each] for each in together],
+        "run": run,
+        "undo": undo,
+    }
 
 
-def decide(phases, **changed):
+def decide(phases, wants_undo=False, **changed):
     found = {host: left(phase, host, **changed) for host, phase in zip(HOSTS, phases)}
-    return plan_leftovers(found, NODES, WANTED)
+    return plan_leftovers(found, NODES, WANTED, undo=wants_undo)
 
 
 def moments(before, after):
@@ -85,6 +91,40 @@ def test_other_archives_do_not_go_on_from_there(phase, action):
 def test_what_was_kept_of_other_archives_is_ended_and_the_wanted_ones_are_restored():
     decided = decide(["kept"] * 3, archive="older")
     assert (decided["action"], decided["done"]) == ("keep", False)
+
+
+def test_a_run_that_goes_on_has_the_name_of_the_one_that_was_killed():
+    assert decide(["staged", None, None])["run"] == "earlier"
+    assert decide(["proven", "exchanged", "exchanged"])["run"] == "earlier"
+    assert decide(["staged"] * 3, archive="older")["run"] == ""
+    assert decide([None] * 3)["run"] == ""
+    # As an older version of the collection has left it.
+    assert decide(["proven"] * 3, run=None)["run"] == ""
+
+
+@pytest.mark.parametrize("phase", ["exchanged", "proven", "withdrawn"])
+def test_the_undo_of_a_restore_that_has_not_ended_is_its_end(phase):
+    decided = decide([phase, phase, None], wants_undo=True, archive="restored")
+    assert (decided["action"], decided["done"]) == ("withdraw", True)
+
+
+def test_a_restore_that_all_are_to_keep_is_ended_before_it_is_undone():
+    decided = decide(["kept", "kept", None], wants_undo=True, archive="restored")
+    assert (decided["action"], decided["done"]) == ("keep", False)
+
+
+@pytest.mark.parametrize(
+    ("phases", "action", "done"),
+    [
+        (("staged", None, None), "", False),
+        (("exchanged", "staged", "staged"), "", False),
+        (("kept", None, None), "keep", True),
+        (("withdrawn", None, None), "withdraw", False),
+    ],
+)
+def test_an_undo_that_was_killed_is_gone_on_with(phases, action, done):
+    decided = decide(phases, wants_undo=True, undo=True)
+    assert (decided["action"], decided["done"]) == (action, done)
 
 
 def test_a_node_that_was_restored_alone_is_no_matter_of_the_others():
