@@ -46,7 +46,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: C(action), which is V(keep), V(withdraw) or empty; C(done), whether nothing is left to be restored after
-    it; C(text) for the operator; C(run), which one is gone on with, empty for none; and C(problem), why that cannot be told, with the next action, empty where it can.
+    it; C(text) for the operator; C(run), which one is gone on with, empty for none; and C(problem), why that
+    cannot be told, with the next action, empty where it can.
   type: dict
 """
 

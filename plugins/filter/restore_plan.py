@@ -58,7 +58,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: C(parts), which is inventory name to C(archive), C(tables_archive), C(node_map), C(files), C(copies)
-    (what is to be copied from another host) and C(text), and C(problem), why there is no plan, with the next action. One of them is empty.
+    (what is to be copied from another host) and C(text), and C(problem), why there is no plan, with the next action.
+    One of them is empty.
   type: dict
 """
 

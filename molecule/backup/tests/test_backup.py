@@ -225,6 +225,11 @@ def test_retention_never_takes_the_last_verified_one():
     for _each in range(3):
         ops(FIRST, "backup")
     *_older, good, second, newest = archives(FIRST)
+    ssh(FIRST, f"rm -f {STORE}/*.verified.json")
+    (warning,) = ops(FIRST, "prune", "--check")[1]["warnings"]
+    proven = play(f"erlmcp.ops.{warning.rpartition('run the playbook ')[2]}", PAIR, {"erlmcp_hosts": "n1.backup.test"})
+    assert proven.rc == 0, proven.messages
+    assert ops(FIRST, "prune", "--check")[1]["warnings"] == []
     ops(FIRST, "verify", good)
     ssh(FIRST, f"rm -f {STORE}/{second}.verified.json {STORE}/{newest}.verified.json")
     ssh(FIRST, f"touch {STORE}/notes-of-the-operator.tar.gz")

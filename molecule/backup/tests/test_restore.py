@@ -36,7 +36,8 @@ def test_rows_come_back_and_the_rows_that_were_there_are_kept():
     newer = put(FIRST, 30, "new")
     replaced = content(FIRST)
     with Watch({"n1": FIRST}) as watch:
-        done = play("erlmcp.ops.restore", PAIR, {**ONE, "erlmcp_backup_restore_archive": archive.rpartition("/")[2]})
+        named = {"erlmcp_backup_restore_archive": archive.rpartition("/")[2]}
+        done = play("erlmcp.ops.restore", PAIR, named, ["--limit", "n1.backup.test"])
     assert done.rc == 0, done.messages
     assert len(watch.outages("n1")) == 1
     assert content(FIRST) == wanted
@@ -48,6 +49,8 @@ def test_rows_come_back_and_the_rows_that_were_there_are_kept():
     assert content(FIRST) == replaced
     with Mcp(FIRST, session=newer) as client:
         assert client.call("get", key="new-7")["content"][0]["text"] == "x" * 200
+    assert ops(FIRST, "restore", "--undo")[1]["safety_copy"].startswith("/var/lib/erlmcp.reverted-")
+    assert content(FIRST) == wanted
 
 
 def test_a_config_that_does_not_serve_is_taken_back():

@@ -41,7 +41,7 @@ from .signature import check_signature
 from .staging import Area, Staging
 from .store import LATEST, Store
 from .swap import Swap, check_can_exchange
-from .under_way import EXCHANGED, KEPT, PROVEN, STAGED, WITHDRAWN, read_state, work_directory
+from .under_way import EXCHANGED, KEPT, PROVEN, STAGED, WITHDRAWN, read_state, the_playbook, work_directory
 from .versions import versions
 
 
@@ -312,7 +312,7 @@ class Restore:
         if decided or (state["together"] and (not self.options["together"] or state["key"] != self.key())):
             raise OpsError(
                 f"a restore of {', '.join(state['together'] or [self.node_name])} has not ended (it is "
-                f"{state['phase']}): run the playbook restore on all of these nodes, which ends it",
+                f"{state['phase']}): run {the_playbook(state)} on all of these nodes, which ends it",
                 kind="restore",
             )
 
@@ -510,8 +510,8 @@ class Restore:
         state = self._state()
         if state["phase"] not in (PROVEN, KEPT):
             raise OpsError(
-                f"{self.node_name} has not been proven with {state['archive']}, so it cannot be kept: run the playbook "
-                "restore again, which goes on from here",
+                f"{self.node_name} has not been proven with {state['archive']}, so it cannot be kept: run "
+                f"{the_playbook(state)} again, which goes on from here",
                 kind="restore",
             )
         self._note({**state, "phase": KEPT})
@@ -529,8 +529,8 @@ class Restore:
         state = self._state()
         if state["phase"] == KEPT:
             raise OpsError(
-                f"{self.node_name} keeps {state['archive']}, since all nodes were proven with theirs: run the playbook "
-                "restore again, which ends that",
+                f"{self.node_name} keeps {state['archive']}, since all nodes were proven with theirs: run "
+                f"{the_playbook(state)} again, which ends that",
                 kind="restore",
             )
         if state["phase"] == STAGED:

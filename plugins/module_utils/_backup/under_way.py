@@ -41,6 +41,11 @@ def read_state(data_dir):
         return None
 
 
+def the_playbook(state):
+    """Say which playbook ends the restore, or the undo, of which ``state`` is noted."""
+    return "the playbook restore" + (" with erlmcp_backup_restore_undo: true" if state.get("undo") else "")
+
+
 def summary(data_dir):
     """Return what module ``backup_info`` tells of it."""
     state = read_state(data_dir)
@@ -91,8 +96,8 @@ def _check_all_are_here(left, present):
     if missing:
         raise OpsError(
             f"a restore of {', '.join(sorted(left))} together with {', '.join(missing)} has not ended, and those are "
-            "not in this run: run the playbook restore on all of them, without --limit. Name hosts that are lost for "
-            "good in erlmcp_backup_restore_lost",
+            f"not in this run: run {the_playbook(next(iter(left.values())))} on all of them, without --limit. Name "
+            "hosts that are lost for good in erlmcp_backup_restore_lost",
             kind="restore",
         )
 

@@ -363,8 +363,8 @@ def _check_last(names, tables):
     last = sorted(name for name, table in tables.items() if set(table.copies) <= set(names))
     if last:
         raise _refusal(
-            f"{', '.join(names)} has the last copy of {', '.join(last)}: bring it back with its data, or restore its "
-            "own archive there (restore with --limit)"
+            f"{', '.join(names)} has the last copy of {', '.join(last)}: bring it back with its data, or restore all "
+            "nodes together, that one included, from archives (the playbook restore)"
         )
 
 

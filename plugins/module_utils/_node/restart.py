@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from .._backup.under_way import STAGED, read_state
+from .._backup.under_way import STAGED, read_state, the_playbook
 from .._checks.row import LAID_DOWN
 from .._core.errors import OpsError
 from .._erlang.node import Unreachable
@@ -90,7 +90,7 @@ def refuse_half_restored(data_dir, name):
     if state and state["phase"] != STAGED:
         raise OpsError(
             f"a restore of {', '.join(state['together'] or [name])} has not ended, and is {state['phase']} on {name}, "
-            "which must not start before all of them can: run the playbook restore on these nodes, which ends it",
+            f"which must not start before all of them can: run {the_playbook(state)} on these nodes, which ends it",
             kind="restore",
             phase=state["phase"],
         )

@@ -79,8 +79,13 @@ def test_safety_copies_and_foreign_names_are_told(tmp_path, store):
     assert told["foreign"] == ["notes"]
     assert told["safety_copies"] == [
         {
-            **{"path": str(copy), "kind": "before-restore", "time": "20260131T120000Z", "size": 5},
-            **{"replaced_by": None, "run": None, "together": []},
+            "path": str(copy),
+            "kind": "before-restore",
+            "time": "20260131T120000Z",
+            "size": 5,
+            "replaced_by": None,
+            "run": None,
+            "together": [],
         },
         {"path": str(other), "kind": "reverted", "time": "20260131T120100Z", "size": 0, **noted},
     ]

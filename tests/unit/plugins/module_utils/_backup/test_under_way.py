@@ -138,6 +138,9 @@ def test_all_who_take_part_must_be_there():
     with pytest.raises(OpsError, match="a, b together with n@c has not ended.*erlmcp_backup_restore_lost"):
         plan_leftovers(found, NODES, WANTED)
     assert plan_leftovers(found, NODES, WANTED, lost=["c"])["action"] == "keep"
+    found = {"a": left("proven", "a", undo=True)}
+    with pytest.raises(OpsError, match="run the playbook restore with erlmcp_backup_restore_undo: true on all of them"):
+        plan_leftovers(found, NODES, WANTED)
 
 
 FAILED = {"failed": True, "msg": "n@c is not healthy."}

@@ -419,7 +419,7 @@ def test_in_check_mode_one_that_is_down_moves_nothing():
 def test_the_last_copy_is_not_forgotten():
     tables = {**items("a", "c"), "only": Table({"c": DISC}), "two": Table({"b": DISC, "c": DISC})}
     with pytest.raises(
-        OpsError, match="c has the last copy of only: bring it back with its data, or restore its own archive"
+        OpsError, match="c has the last copy of only: bring it back with its data, or restore all nodes together"
     ):
         plan_forget(["c"], survivors(tables), ["a", "b", "c"])
 
