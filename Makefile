@@ -104,8 +104,8 @@ bench-backup: releases ## Time of a backup and a restore of 1 GB, against restic
 
 .PHONY: soak
 soak: releases ## What takes long: 1,000 damaged archives, 220 kills, ten nodes
-	for each in backup/tests/test_loops.py backup/tests/test_attack.py cluster/tests partition/tests rolling/tests \
-	  tls/tests upgrade/tests; do \
+	for each in backup/tests/test_loops.py backup/tests/test_attack.py cluster/tests disaster_recovery/tests \
+	  partition/tests rolling/tests tls/tests upgrade/tests; do \
 	  scenario=$${each%%/*}; \
 	  $(HOSTS) reset molecule/$$scenario/inventory/hosts.yml; \
 	  (cd molecule/$$scenario && ansible-playbook -i inventory converge.yml \

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from backuplib import content, ops, pid, put
+from backuplib import content, only_in_soak, ops, pid, put
 from testlib import Hosts, Mcp, health, kill_after, play, reachable, ssh, start, wait_until_healthy
 
 SCENARIO = Path(__file__).parents[1]
@@ -253,54 +253,68 @@ def _cluster(tmp_path):
 
 def test_a_cluster_comes_back_from_its_own_stores_and_what_that_replaced_too(cluster):
     """As README.md says it, and as the refusals on the way do."""
-    first, _second, third = cluster.hosts.values()
-    evaluate(third, "mnesia:create_table(only, [{disc_copies, [node()]}]), mnesia:dirty_write({only, key, value}).")
+    first, *_others, last = cluster.hosts.values()
     status, told = ops(first, "restore", "latest", check=False)
     assert status == 1
     cluster.play(re.search(r"run the playbook (\w+)", told)[1])
-    archived = cluster.rows
+    archived = content(first)[4]
     put(first, 5, "later")
-    later, running = cluster.rows, cluster.pids
+    later, running = content(first)[4], cluster.pids
 
     shown = cluster.play("restore", CHECKED)
     assert "a.found.test (erlmcp@a.found.test) gets erlmcp-a.found.test-" in shown.output
     assert shown.output.count("which is copied from ") == 2
-    assert (cluster.rows, cluster.pids) == (later, running)
+    assert cluster.pids == running
 
     # One alone would not start among the others.
     cluster.refused(
-        ["--limit", "a.found.test"], "shares its tables with erlmcp@b.found.test, erlmcp@c.found.test.*limit"
+        ["--limit", "a.found.test"], "shares its tables with erlmcp@b.found.test, erlmcp@c.found.test.*without --limit"
     )
     assert cluster.restore(NEWEST) == archived
 
     put(first, 3, "since")
-    since, running = cluster.rows, cluster.pids
+    running = cluster.pids
     status, told = ops(first, "restore", "--undo", check=False)
     assert status == 1
     assert "shares its tables with erlmcp@b.found.test, erlmcp@c.found.test" in told
-    assert (cluster.rows, cluster.pids) == (since, running)
-    assert ssh(first, "ls -d /var/lib/.erlmcp.restore", check=False).returncode != 0
     playbook, variable = re.search(r"the playbook (\w+) .* (erlmcp_backup_restore_undo): true", told).groups()
     assert (playbook, [f"{variable}=true"]) == ("restore", UNDONE[1:])
-    # The others have kept what would not fit to anything here.
-    ssh(third, f"mkdir /var/tmp/aside && mv {ASIDE} /var/tmp/aside")
-    cluster.refused([*UNDONE, "--check"], "stands on c.found.test, so there is none to be taken back")
-    ssh(third, "mv /var/tmp/aside/* /var/lib && rmdir /var/tmp/aside")
+    shown = cluster.play(playbook, [*UNDONE, "--check"])
+    assert shown.output.count(" gets back /var/lib/erlmcp.before-restore-") == len(cluster.hosts)
+    assert cluster.pids == running
 
     killed_between_two_nodes(variables(UNDONE, {}), "Restore up to the step exchanged]", CHANGED, cluster.hosts)
     assert cluster.restore(UNDONE) == later
     # And that could be taken back in turn.
-    assert ssh(third, f"ls -d {ASIDE} | grep -v json").stdout.startswith("/var/lib/erlmcp.reverted-")
+    assert ssh(last, f"ls -d {ASIDE} | grep -v json").stdout.startswith("/var/lib/erlmcp.reverted-")
 
-    at, _equals, _example = AT_A_TIME[1].partition("=")
-    time_named = cluster.refused(["-e", f"{at}=20200101T000000Z"], r"that there is \((\w+)\)")[1]
-    # A host that was built anew, and had what nobody else has.
-    ssh(third, f"systemctl stop erlmcp; rm -rf /var/lib/erlmcp/* {ASIDE}; systemctl start erlmcp")
-    wait_until_healthy(third)
+    shown = cluster.play("restore", [*at(time_named(cluster)), "--check"])
+    assert shown.output.count(" gets erlmcp-") == len(cluster.hosts)
+
+
+def at(time_of_archives):
+    """The options of the example with a time, and this one in its place."""
+    dash, option = AT_A_TIME
+    return [dash, f"{option.partition('=')[0]}={time_of_archives}"]
+
+
+def time_named(cluster):
+    """The time that a refusal names for an archive of every host."""
+    return cluster.refused(at("20200101T000000Z"), r"that there is \((\w+)")[1]
+
+
+@only_in_soak
+def test_a_host_built_anew_gets_the_last_copy_of_a_table_back_with_all_others(cluster):
+    *_others, last = cluster.hosts.values()
+    evaluate(last, "mnesia:create_table(only, [{disc_copies, [node()]}]), mnesia:dirty_write({only, key, value}).")
+    cluster.play("backup")
+    archived = cluster.rows
+    ssh(last, f"systemctl stop erlmcp; rm -rf /var/lib/erlmcp/* {ASIDE}; systemctl start erlmcp")
+    wait_until_healthy(last)
     replaced = play("erlmcp.ops.replace_node", cluster.hosts, {"erlmcp_cluster_replaced": "c.found.test"}, ["--check"])
     assert replaced.rc != 0
     assert "has the last copy of only: " in replaced.messages
     assert "from archives (the playbook restore)" in replaced.messages
-    assert cluster.restore(["-e", f"{at}={time_named}"]) == archived
-    assert evaluate(third, "mnesia:table_info(only, size).") == "1"
-    evaluate(third, "mnesia:delete_table(only).")
+    assert cluster.restore(at(time_named(cluster))) == archived
+    assert evaluate(last, "mnesia:table_info(only, size).") == "1"
+    evaluate(last, "mnesia:delete_table(only).")
