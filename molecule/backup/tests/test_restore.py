@@ -44,13 +44,14 @@ def test_rows_come_back_and_the_rows_that_were_there_are_kept():
     with Mcp(FIRST, session=session) as client:
         assert client.call("get", key="old-7")["content"][0]["text"] == "x" * 200
 
+    restored = content(FIRST)
     back = ops(FIRST, "restore", "--undo")
     assert back[0] == 0
     assert content(FIRST) == replaced
     with Mcp(FIRST, session=newer) as client:
         assert client.call("get", key="new-7")["content"][0]["text"] == "x" * 200
     assert ops(FIRST, "restore", "--undo")[1]["safety_copy"].startswith("/var/lib/erlmcp.reverted-")
-    assert content(FIRST) == wanted
+    assert content(FIRST) == restored
 
 
 def test_a_config_that_does_not_serve_is_taken_back():
