@@ -53,7 +53,7 @@ def _check_is_of_all(unended, run):
     alone = sorted(host for host, state in unended.items() if len(run) > 1 and not run <= set(state["together"]))
     if alone:
         raise OpsError(
-            f"a restore of {', '.join(alone)} has not ended, and other hosts of this run took no part in it: run the "
+            f"a restore of {', '.join(alone)} has not ended, and the other hosts here took no part in it: run the "
             "playbook restore there first (--limit), which ends it",
             kind="plan",
         )
