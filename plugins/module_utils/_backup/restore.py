@@ -158,6 +158,13 @@ class Restore:
             versions(self.options["node"]),
             self.options["allow_newer"],
         )
+        state = self._check_can_start()
+        if "data" in self.members and manifest["mnesia"]:
+            self._check_peers(manifest["mnesia"]["db_nodes"], state["members"])
+            self._check_directory(manifest["mnesia"]["dir"])
+
+    def _check_can_start(self):
+        """Refuse to stop a node that serves and could not start again, with whatever data; return how it is."""
         state = self.observer.observe()
         if state["health"]["healthy"]:
             brought = {"data": "ERLMCP_NOT_WRITABLE", "config": "ERLMCP_CONFIG_BROKEN"}
@@ -166,9 +173,7 @@ class Restore:
                 "Mend that first; a node that does not serve is restored all the same",
                 [code for member, code in brought.items() if member in self.members],
             )
-        if "data" in self.members and manifest["mnesia"]:
-            self._check_peers(manifest["mnesia"]["db_nodes"], state["members"])
-            self._check_directory(manifest["mnesia"]["dir"])
+        return state
 
     def _check_directory(self, directory):
         """Refuse tables that the node would not find; a restored config brings the place of its own tables."""
@@ -203,7 +208,7 @@ class Restore:
         """Refuse to take back tables that other nodes have copies of, when those are not taken back with them."""
         noted = self.copies.note(self.aside)
         # A node that is down knows its members no more, and Mnesia refuses to start among others that moved on.
-        members = self.observer.observe()["members"]
+        members = self._check_can_start()["members"]
         sharing = set(self.observer.store.members if self.observer.store else ()) & set(members)
         others = sorted({*noted.get("together", ()), *sharing} - {self.node_name, *self.options["together"]})
         if others:

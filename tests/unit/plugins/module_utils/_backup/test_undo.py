@@ -19,6 +19,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._backup.spec import SPE
 from ansible_collections.erlmcp.ops.plugins.module_utils._backup.under_way import summary
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster.view import Store
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import SlotState
 
 OWN, OTHER = "n@a", "n@b"
 COPY = "erlmcp.before-restore-20260101T000000Z"
@@ -53,7 +54,10 @@ class FakeObserver:
     """A node that serves unless its data says that it does not."""
 
     def __init__(self, host):
-        self.node = SimpleNamespace(name=OWN)
+        self.node = SimpleNamespace(name=OWN, runner=None)
+        # Nothing is in the way of another start.
+        self.spec = {"owned_dirs": [], "ports": []}
+        self.releases = SimpleNamespace(state=SlotState)
         self.unit = host.unit
         self.store = Store("running", members=host.members, running=host.members)
         self.host = host
