@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .._backup.under_way import STAGED, read_state
+from .._backup.under_way import STAGED, read_state, the_playbook
 from .._checks.row import CRIT, WARN, Row
 from .._cluster.lock import RUN_DIR, look_at_lock
 from .._core.errors import OpsError
@@ -85,7 +85,7 @@ def _restore(data_dir):
         "ERLMCP_RESTORE_NOT_ENDED",
         CRIT,
         f"a restore of {data_dir} has not ended, and is {state['phase']}",
-        "Unless one is at work now, the playbook restore ends it, on all nodes that it was for",
+        f"Unless one is at work now, {the_playbook(state)} ends it, on all nodes that it was for",
     )
 
 
