@@ -42,7 +42,10 @@ _value:
       C(partitioned) tells whether there is more than one.
     - C(not_joined), C(down), C(silent), C(stopped), C(unasked), C(in_ram) (their schema is in RAM only) and C(undead)
       (said to be dead, and reached) are lists of hosts, C(cut) is one of pairs of hosts of which the first does not
-      reach the second, C(masters) is a dictionary of hosts with the master nodes they have.
+      reach the second, C(masters) is a dictionary of hosts with the master nodes they have. C(waiting) is one of hosts
+      whose node waits for others, with those C(nodes), the C(members) of its schema, those that it has C(outlived), the
+      C(tables) and how many rows its disk has of them (or null), the C(last_change) of their files and when the node
+      was C(started). C(dead) is what was given.
     - C(problems) are texts, C(text) is all of it in lines for people.
   type: dict
 """

@@ -25,6 +25,10 @@ options:
     description: Inventory name of a host of the island whose rows are kept. Empty where none was chosen.
     type: str
     default: ""
+  force_load:
+    description: Whether the survivor's node loads what it has, when it waits for others that may have newer rows.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -38,8 +42,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(winners), C(losers) and C(leftover) are lists of hosts, the last with hosts whose master nodes are to be
-      cleared. C(masters) are the nodes that the losers load their tables from.
+    - C(winners), C(losers), C(forced), C(keepers) and C(leftover) are lists of hosts. C(forced) is that one of the
+      losers whose node loads what it has, and starts first. The node of C(keepers) stays its own master node, for
+      others are not back yet. The master nodes of C(leftover) are to be cleared. C(masters) are the nodes that the
+      losers load their tables from.
     - C(refusals) tell why nothing may be done, each with the next action. C(text) tells what is to be done.
   type: dict
 """

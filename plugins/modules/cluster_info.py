@@ -96,6 +96,11 @@ running:
   type: list
   elements: str
   returned: always
+outlived:
+  description: Those of RV(members) that it has seen going down, and not coming back yet. What they have is older.
+  type: list
+  elements: str
+  returned: always
 in_ram:
   description: Those of RV(members) whose schema is in RAM only, so that they forget the cluster when they restart.
     Empty where the release keeps it there on purpose.
@@ -103,7 +108,11 @@ in_ram:
   elements: str
   returned: always
 tables:
-  description: Table to C(copies) (node to kind of copy), C(rows) (null unless loaded), C(loaded) and C(masters).
+  description:
+    - Table to C(copies) (node to kind of copy), C(rows) (null unless loaded), C(loaded), C(masters) and C(waits_for).
+    - The last are nodes that may have newer rows. Until they run the node does not load what it has, for it has not
+      seen them going down. After a power cut that may be all of them. When all run and all wait, Mnesia takes the rows
+      of the first node by name.
   type: dict
   returned: always
   sample:
@@ -112,6 +121,7 @@ tables:
       rows: 40
       loaded: true
       masters: []
+      waits_for: []
 masters:
   description: Nodes that it loads its tables from, whatever the others hold. Empty unless a repair is under way.
   type: list
@@ -151,9 +161,16 @@ digests:
     erlmcp_item:
       erlmcp@node1.example.com: {rows: 40, digest: 00000000a2f51c33}
       erlmcp@node2.example.com: {rows: 40, digest: 00000000a2f51c33}
+lacks:
+  description: First node of each other island to tables, with the number of rows that it has and this node has not.
+    Empty unless O(digest), the node is the first of its island, and reaches the others.
+  type: dict
+  returned: always
+  sample: {erlmcp@node3.example.com: {erlmcp_item: 7}}
 evidence:
   description: For whoever has to choose a side, when the node's C(files) in Mnesia's C(directory) were last written,
-    the C(last_change) among them, and how many C(transaction_commits) there were since the node C(started).
+    the C(last_change) among them, how many C(transaction_commits) there were since the node C(started), and how many
+    rows are C(on_disk) of the tables with which it waits (null where its files cannot be read).
   type: dict
   returned: always
 problems:

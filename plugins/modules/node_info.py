@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - Reports whether the node runs, is healthy and sees its cluster, and whether what runs differs from what is on disk.
   - Health is asked in levels, HTTP first, then a ping over Erlang distribution, then process and unit. A level where
-    nothing listens hands over to the next; a level that answers "not healthy" is final.
+    nothing listens hands over to the next; a level that answers "not healthy" is final. A node that waits for others
+    with its tables is not healthy on any level.
   - The node is asked through the release's own C(erl_call), which reads the cookie from the account's
     C(.erlang.cookie), so the cookie is on no command line.
 author:
@@ -112,8 +113,9 @@ epmd_error:
 store:
   description: Mnesia of the node. Its C(state) (C(running), C(stopped) or C(absent)), the C(members) of its schema,
     those that it takes for C(running), members whose schema is C(in_ram), so that they forget the cluster when they
-    restart (empty where the release keeps it there on purpose), and the number of C(rows) of each table that is not
-    local, C(null) for one that it cannot read yet. C(null) when the node does not answer.
+    restart (empty where the release keeps it there on purpose), the tables with which it is C(waiting) and the members
+    that it C(waits_for), since they may have newer rows, and the number of C(rows) of each table that is not local,
+    C(null) for one that it cannot read yet. C(null) when the node does not answer.
   type: dict
   returned: always
 not_sharing:

@@ -14,8 +14,9 @@ from .._core.errors import OpsError
 from .._erlang.node import PASSING, Node
 from .._node.exclusion import wait_for_others
 from .._node.unit import Unit
-from .digest import take_digests
+from .digest import count_lacking, take_digests
 from .islands import DOWN, SILENT, find_islands, find_problems, find_splits, is_complete
+from .on_disk import rows_on_disk
 from .view import own_view, views
 
 _PAUSE_SECONDS = 0.5
@@ -67,6 +68,7 @@ def look(node, unit, expected=()):
         evidence = dict(node.evaluate(_EVIDENCE))
         others = sorted({*own.store.members, *expected} - {node.name})
         reached = views(node, others) if others else {}
+        on_disk = rows_on_disk(node, own.store.waits()[1])
     except OpsError as error:
         if error.kind not in PASSING:
             raise
@@ -80,7 +82,8 @@ def look(node, unit, expected=()):
             "views": seen,
             "unreached": [name for name in others if name not in seen],
             "digests": {},
-            "evidence": {**_files(own.store), **_since(evidence)},
+            "lacks": {},
+            "evidence": {**_files(own.store), **_since(evidence), "on_disk": on_disk},
         },
         expected,
     )
@@ -93,7 +96,17 @@ def compare(node, info, expected=()):
         return info
     copies = {table: [name for name in island if name in each["copies"]] for table, each in info["tables"].items()}
     digests = take_digests(node, {table: names for table, names in copies.items() if names})
-    return _judged({**info, "digests": digests}, expected)
+    others = [min(each) for each in info["islands"] if each is not island]
+    loaded = {
+        name: [table for table, each in info["tables"].items() if each["loaded"] and _has_loaded(info, name, table)]
+        for name in others
+    }
+    lacks = {name: count_lacking(node, name, tables) for name, tables in loaded.items()}
+    return _judged({**info, "digests": digests, "lacks": lacks}, expected)
+
+
+def _has_loaded(info, name, table):
+    return info["views"][name]["tables"].get(table, {"loaded": False})["loaded"]
 
 
 def _judged(info, expected):
@@ -117,13 +130,22 @@ def _unreachable(node, state, error):
         "connected": [],
         "members": [],
         "running": [],
+        "outlived": [],
         "in_ram": [],
         "tables": {},
         "masters": [],
         "views": {},
         "unreached": [],
         "digests": {},
-        "evidence": {"directory": None, "files": {}, "last_change": None, "started": None, "transaction_commits": 0},
+        "lacks": {},
+        "evidence": {
+            "directory": None,
+            "files": {},
+            "last_change": None,
+            "started": None,
+            "transaction_commits": 0,
+            "on_disk": {},
+        },
         "islands": [],
         "partitioned": False,
         "complete": False,
@@ -139,6 +161,7 @@ def _described(view):
             "rows": each.rows if each.loaded else None,
             "loaded": each.loaded,
             "masters": list(each.masters),
+            "waits_for": list(each.waits_for),
         }
         for name, each in store.tables.items()
     }
@@ -147,6 +170,7 @@ def _described(view):
         "connected": list(view.connected),
         "members": list(store.members),
         "running": list(store.running),
+        "outlived": list(store.outlived),
         "in_ram": store.forgetful(),
         "tables": tables,
         "masters": sorted({name for each in store.tables.values() for name in each.masters}),

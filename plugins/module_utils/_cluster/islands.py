@@ -11,7 +11,7 @@ so on. *Digests* are its ``digests``: table to node to ``rows`` and ``digest``.
 from __future__ import annotations
 
 from .._core.errors import OpsError
-from .view import RUNNING, STOPPED
+from .view import RUNNING, STOPPED, waits, why_waiting
 
 # A node that does not run, and one that runs and does not answer its own host.
 DOWN = "down"
@@ -68,7 +68,10 @@ def find_problems(nodes, expected=(), digests=None):
     problems += [f"Mnesia does not run on {name}" for name, node in nodes.items() if node["state"] == STOPPED]
     problems += [f"{name} shares its tables with nobody: no other node is in its schema" for name in not_joined(nodes)]
     for name, node in nodes.items():
-        missing = sorted(table for table, each in node["tables"].items() if not each["loaded"])
+        waits_for, waiting = waits_of(node)
+        if waiting:
+            problems.append(f"{name} {why_waiting(waits_for, waiting)}")
+        missing = sorted({table for table, each in node["tables"].items() if not each["loaded"]} - set(waiting))
         if missing:
             problems.append(f"{name} has not loaded {', '.join(missing)}")
         if node["masters"]:
@@ -77,6 +80,11 @@ def find_problems(nodes, expected=(), digests=None):
         if None in (each["digest"] for each in of.values()):
             problems.append(f"the copies of {table} cannot be compared: its rows change outside of transactions")
     return problems
+
+
+def waits_of(node):
+    """Return for which nodes a node waits, and with which tables."""
+    return waits({table: each["waits_for"] for table, each in node["tables"].items()})
 
 
 def find_splits(islands, digests=None):
@@ -142,6 +150,8 @@ def merge(found, names, dead=()):
             if name in nodes and by_name[name] in asked
         ],
         "masters": {host: list(info["masters"]) for host, info in asked.items() if info["masters"]},
+        "waiting": {host: _waiting(info) for host, info in asked.items() if waits_of(info)[1]},
+        "dead": list(dead),
     }
     problems = [
         *(f"{host} was not asked" for host in merged["unasked"]),
@@ -150,7 +160,7 @@ def merge(found, names, dead=()):
         *(f"{one} does not reach {other}: the network between them is cut" for one, other in merged["cut"]),
         *find_problems(nodes, digests=digests),
     ]
-    merged["text"] = [*_text(merged, asked), *problems]
+    merged["text"] = [*_text(merged, asked), *_lacking(islands, asked, by_name), *problems]
     merged["problems"] = find_splits(islands, digests) + problems
     return merged
 
@@ -188,6 +198,39 @@ def _island(island, nodes, asked, by_name, digests):
         "not_loaded": sorted(held - set(tables)),
         "last_change": max((change for change in changes if change), default=None),
     }
+
+
+def _waiting(info):
+    """What is known of a node that waits: for whom, and what its own copies hold."""
+    waits_for, waiting = waits_of(info)
+    evidence = info["evidence"]
+    written = [at for name, at in evidence["files"].items() if name.rpartition(".")[0] in waiting]
+    return {
+        "nodes": waits_for,
+        "outlived": info["outlived"],
+        "members": info["members"],
+        "tables": {table: evidence["on_disk"].get(table) for table in waiting},
+        "last_change": max(written, default=None),
+        "started": evidence["started"],
+    }
+
+
+def _lacking(islands, asked, by_name):
+    """Say of each island what it lacks of the others, where its first node could compare the rows."""
+    lines = []
+    for number, island in enumerate(islands, start=1):
+        lacks = asked.get(by_name[min(island)], {"lacks": {}})["lacks"]
+        for other_number, other in enumerate(islands, start=1):
+            counts = lacks.get(min(other), {}) if other is not island else {}
+            missing = [f"{count} of {table}" for table, count in counts.items() if count]
+            if missing:
+                lines.append(f"Island {number} lacks rows that island {other_number} has: {', '.join(missing)}.")
+            elif counts:
+                lines.append(
+                    f"Island {number} holds every row that island {other_number} has now: nothing of it is lost by "
+                    f"keeping island {number}."
+                )
+    return lines
 
 
 def _text(merged, asked):

@@ -17,6 +17,25 @@ RUNNING = "running"
 STOPPED = "stopped"
 ABSENT = "absent"
 
+# For whom a node waits with a table that nobody has loaded: for copies on disk of nodes that it has not seen going
+# down, so that they may have newer rows, or for its masters (with itself among them from its next start on). Where
+# these run and wait themselves, for all copies: then Mnesia takes that of the first node by name, be it the oldest.
+_WAITS_FOR = """
+[N || mnesia:table_info(T, where_to_read) =:= nowhere,
+    mnesia:table_info(T, active_replicas) =:= [],
+    lists:member(T, mnesia:system_info(local_tables)),
+    Masters <- [mnesia:table_info(T, master_nodes)],
+    Copies <- [(mnesia:table_info(T, disc_copies) ++ mnesia:table_info(T, disc_only_copies)) -- [node()]],
+    Newer <- [case Masters =:= [] orelse lists:member(node(), Masters) of
+        true -> Copies -- mnesia_recover:get_mnesia_downs();
+        false -> Masters
+    end],
+    Newer =/= [],
+    N <- case Newer -- mnesia:system_info(running_db_nodes) of
+        [] -> Copies -- mnesia:system_info(running_db_nodes);
+        Missing -> Missing
+    end]
+"""
 # Local tables are each node's own: they are neither copied nor compared.
 _STORE = """
 [{state, case code:which(mnesia) of
@@ -30,6 +49,10 @@ _STORE = """
  {members, case code:which(mnesia) of non_existing -> []; _ -> lists:sort(mnesia:system_info(db_nodes)) end},
  {running, case code:which(mnesia) of non_existing -> []; _ -> lists:sort(mnesia:system_info(running_db_nodes)) end},
  {directory, case code:which(mnesia) of non_existing -> none; _ -> {mnesia:system_info(directory)} end},
+ {outlived, case code:which(mnesia) =/= non_existing andalso mnesia:system_info(is_running) of
+     yes -> lists:sort(mnesia_recover:get_mnesia_downs());
+     _ -> []
+ end},
  {on_disk, case code:which(mnesia) =/= non_existing andalso mnesia:system_info(is_running) of
      yes -> lists:sort(mnesia:table_info(schema, disc_copies));
      _ -> []
@@ -41,12 +64,13 @@ _STORE = """
          case mnesia:table_info(T, size) of Rows when is_integer(Rows) -> Rows; _ -> 0 end,
          mnesia:table_info(T, where_to_read) =/= nowhere,
          {mnesia:table_info(T, attributes)},
-         mnesia:table_info(T, master_nodes)}
+         mnesia:table_info(T, master_nodes),
+         WAITS_FOR}
          || T <- lists:sort(mnesia:system_info(tables)), T =/= schema, not mnesia:table_info(T, local_content)];
      _ -> []
  end}]
 """
-STORE_QUESTION = " ".join(_STORE.split())
+STORE_QUESTION = " ".join(_STORE.replace("WAITS_FOR", _WAITS_FOR).split())
 
 _VIEW_QUESTION = (
     "[{node, node()}, {otp, erlang:system_info(otp_release)}, {connected, lists:sort(nodes())} | "
@@ -63,6 +87,7 @@ class Table:
     :param loaded: whether the node that was asked can read it.
     :param attributes: names of the record's fields.
     :param masters: nodes that it is loaded from, whatever the others hold; empty unless set by a repair.
+    :param waits_for: nodes without which the node does not load its own copy, since they may have newer rows.
     """
 
     copies: dict
@@ -70,6 +95,7 @@ class Table:
     loaded: bool = True
     attributes: tuple = ()
     masters: tuple = ()
+    waits_for: tuple = ()
 
     def runs_besides(self, name, store):
         """Whether a node other than ``name`` has a copy and runs, as the node that was asked sees it."""
@@ -88,6 +114,7 @@ class Store:
     :param on_disk: those of the members whose schema is on disk. One that has it in RAM, as Mnesia does until it is
         told otherwise, forgets the cluster when it restarts.
     :param can_keep: whether this node's schema may be on disk (``schema_location`` of Mnesia).
+    :param outlived: members that it has seen going down, and not coming back yet.
     """
 
     state: str = ABSENT
@@ -97,6 +124,7 @@ class Store:
     tables: dict = field(default_factory=dict)
     on_disk: tuple = ()
     can_keep: bool = True
+    outlived: tuple = ()
 
     @property
     def rows(self):
@@ -114,6 +142,10 @@ class Store:
         """Return the members that do not run, as this node sees it."""
         return sorted(set(self.members) - set(self.running)) if self.state == RUNNING else []
 
+    def waits(self):
+        """Return for which nodes it waits, and with which tables."""
+        return waits({name: table.waits_for for name, table in self.tables.items()})
+
     @property
     def is_loaded(self):
         """Whether this node shows all rows that it has, or has no Mnesia."""
@@ -121,11 +153,14 @@ class Store:
 
     def summary(self):
         """Return what ``node_info`` reports."""
+        waits_for, waiting = self.waits()
         return {
             "state": self.state,
             "members": list(self.members),
             "running": list(self.running),
             "in_ram": self.forgetful(),
+            "waits_for": waits_for,
+            "waiting": waiting,
             "rows": {name: table.rows if table.loaded else None for name, table in self.tables.items()},
         }
 
@@ -140,6 +175,28 @@ class View:
     store: Store
 
 
+def waits(tables):
+    """Return all nodes and all tables of those that wait, as sorted lists.
+
+    :param tables: table to the nodes that it waits for.
+    """
+    return sorted({name for names in tables.values() for name in names}), sorted(
+        table for table, names in tables.items() if names
+    )
+
+
+def why_waiting(waits_for, waiting):
+    """Say what a node does that has not loaded its tables, and what to do.
+
+    :param waits_for: names of nodes.
+    :param waiting: names of tables.
+    """
+    return (
+        f"waits for {', '.join(waits_for)} with its tables {', '.join(waiting)}: it does not know whose rows are the "
+        "newest. How no row is lost tells the playbook repair_partition"
+    )
+
+
 def parse_store(answer):
     """Return the :class:`Store` from the answer to ``STORE_QUESTION``."""
     values = dict(answer)
@@ -150,8 +207,9 @@ def parse_store(answer):
             loaded,
             tuple(str(each) for each in attributes[0]),
             tuple(str(each) for each in masters),
+            tuple(sorted(str(each) for each in waits_for)),
         )
-        for name, copies, rows, loaded, attributes, masters in values["tables"]
+        for name, copies, rows, loaded, attributes, masters, waits_for in values["tables"]
     }
     directory = values["directory"]
     return Store(
@@ -162,6 +220,7 @@ def parse_store(answer):
         tables,
         tuple(str(each) for each in values["on_disk"]),
         str(values["location"]) != "ram",
+        tuple(str(each) for each in values["outlived"]),
     )
 
 

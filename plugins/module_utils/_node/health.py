@@ -5,8 +5,9 @@
 """Health in levels: HTTP, else ping over distribution, else process and unit.
 
 A level that is absent (nothing listens) hands over to the next one. A level that answers "not healthy" is a
-verdict: the levels below cannot overrule it. Nor can those above when a node says that its application has not started:
-a virtual machine answers before its application has started, and after it has crashed.
+verdict: the levels below cannot overrule it. Nor can those above when a node says that its application has not started,
+or that its tables wait for another node: a virtual machine answers before its application has started, and after it has
+crashed.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 
 from .._cluster.peers import told_question
-from .._cluster.view import ABSENT, STORE_QUESTION, parse_store
+from .._cluster.view import ABSENT, STORE_QUESTION, parse_store, why_waiting
 from .._config.live import without_live
 from .._core import trees
 from .._core.errors import OpsError
@@ -150,6 +150,10 @@ class Observer:
             application = self.health_options["application"]
             if application and application not in figures["applications"]:
                 text = f"{self.node.name} answers, and application {application} has not started, or has ended"
+                answers.insert(0, Answer("ping", "unhealthy", text))
+            waits_for, waiting = self.store.waits()
+            if waiting:
+                text = f"{self.node.name} answers, and {why_waiting(waits_for, waiting)}"
                 answers.insert(0, Answer("ping", "unhealthy", text))
         except OpsError as error:
             if error.kind not in PASSING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster import info
@@ -194,6 +195,61 @@ def test_tables_that_wait_for_their_masters_are_not_complete(cluster):
         "rows": None,
         "loaded": False,
         "masters": [FIRST],
+        "waits_for": [FIRST],
     }
     assert seen["complete"] is False
-    assert f"{THIRD} has not loaded item, session" in seen["problems"]
+    waits = f"{THIRD} waits for {FIRST} with its tables item, session: it does not know whose rows are the newest."
+    assert any(problem.startswith(waits) for problem in seen["problems"])
+
+
+def test_a_node_that_boots_alone_after_a_power_cut_waits_and_tells_what_it_has(cluster):
+    """It was cut off first: the rows with which the others went on are not on its disk."""
+    cluster.write(FIRST, 20)
+    cluster.evaluate(FIRST, "mnesia:sync_transaction(fun() -> mnesia:delete({item, 1}) end)")
+    cluster.evaluate(FIRST, "mnesia:sync_log()")
+    cluster.kill(FIRST)
+    cluster.write(SECOND, 100)
+    cluster.kill(THIRD)
+    cluster.kill(SECOND)
+    cluster.start(FIRST)
+    seen = cluster.info(FIRST)
+    assert seen["tables"]["item"]["waits_for"] == [SECOND, THIRD]
+    assert seen["evidence"]["on_disk"] == {"item": 10, "session": 10}
+    assert (seen["outlived"], seen["complete"]) == ([], False)
+    # The second one saw both of the others go, so it waits for nobody, and brings the rows.
+    cluster.start(SECOND)
+    cluster.wait(lambda: cluster.info(FIRST)["tables"]["item"]["loaded"])
+    assert cluster.info(FIRST)["tables"]["item"]["waits_for"] == []
+    assert cluster.keys(FIRST) == [20, 100]
+
+
+def test_when_all_run_and_all_wait_the_oldest_rows_may_win(cluster):
+    """Why nobody is told to start the others beside a node that waits. These two went at once."""
+    cluster.kill(FIRST)
+    cluster.write(SECOND, 100)
+    others = (SECOND, THIRD)
+    for name in others:
+        cluster.evaluate(name, "mnesia:sync_log()")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(cluster.kill, others))
+    for name in others:
+        cluster.start(name)
+    for name in others:
+        seen = cluster.info(name)
+        assert (seen["tables"]["item"]["waits_for"], seen["outlived"]) == ([FIRST], [FIRST])
+        assert seen["evidence"]["on_disk"]["item"] == 11
+    cluster.start(FIRST)
+    cluster.wait(lambda: cluster.info(FIRST)["complete"])
+    assert [cluster.keys(name) for name in NAMES] == [[], [], []]
+
+
+def test_rows_that_one_island_lacks_are_counted_when_it_reaches_the_other(cluster):
+    cluster.cut(THIRD)
+    cluster.write(FIRST, 100)
+    cluster.write(FIRST, 1)
+    assert cluster.info(FIRST, digest=True)["lacks"] == {}
+    cluster.heal(THIRD)
+    cluster.wait(lambda: all(cluster.info(name)["partitioned"] for name in NAMES))
+    assert cluster.info(FIRST, digest=True)["lacks"] == {THIRD: {"item": 1, "session": 0}}
+    assert cluster.info(SECOND, digest=True)["lacks"] == {}
+    assert cluster.info(THIRD, digest=True)["lacks"] == {FIRST: {"item": 2, "session": 0}}

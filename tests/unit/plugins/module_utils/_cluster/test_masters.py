@@ -48,6 +48,17 @@ def repair(cluster, survivor):
     return losers
 
 
+def cut_off_and_boot_alone(cluster):
+    """The first node goes first, and is the only one to come back: the others have rows that it has never seen."""
+    cluster.kill(FIRST)
+    cluster.write(SECOND, 100)
+    cluster.kill(THIRD)
+    cluster.write(SECOND, 200)
+    cluster.evaluate(SECOND, "mnesia:sync_log()")
+    cluster.kill(SECOND)
+    cluster.start(FIRST)
+
+
 def is_one(cluster):
     merged = merge(cluster.everywhere(digest=True), HOSTS)
     assert merged["problems"] == []
@@ -166,3 +177,45 @@ def test_the_last_rows_of_a_loser_are_in_its_directory_after_the_stop(cluster, t
     offline = Offline(cluster.spec(THIRD), cluster.runner(THIRD), str(tmp_path))
     offline.export(str(copy), str(backup), THIRD)
     assert {table["name"]: table["rows"] for table in offline.count(str(backup))} == {"item": 12, "session": 11}
+
+
+def test_a_node_that_is_its_own_master_loads_what_it_has_and_the_others_take_that_over(cluster):
+    """What a forced load does. It holds up when the node is restarted before the others are back."""
+    cut_off_and_boot_alone(cluster)
+    found = {"host1": cluster.info(FIRST, digest=True), "host2": {}, "host3": {}}
+    assert "waits for" in plan_repair(merge(found, HOSTS), HOSTS)["refusals"][0]
+    decided = plan_repair(merge(found, HOSTS, ["host2", "host3"]), HOSTS, "host1", True)
+    assert (decided["forced"], decided["masters"]) == (["host1"], [FIRST])
+    cluster.masters(FIRST, decided["masters"])
+    assert cluster.info(FIRST)["tables"]["item"]["waits_for"] == [SECOND, THIRD]
+    cluster.kill(FIRST)
+    cluster.start(FIRST)
+    cluster.info(FIRST, members=[FIRST], wait_seconds=10, assert_complete=True)
+    cluster.write(FIRST, 300)
+    cluster.evaluate(FIRST, "mnesia:stop()")
+    cluster.kill(FIRST)
+    cluster.start(FIRST)
+    cluster.wait(lambda: cluster.info(FIRST, members=[FIRST])["complete"])
+    assert cluster.keys(FIRST) == [300]
+    for name in (SECOND, THIRD):
+        cluster.start(name)
+    cluster.info(FIRST, wait_seconds=10, digest=True, assert_complete=True)
+    assert [cluster.keys(name) for name in NAMES] == [[300]] * 3
+    decided = plan_repair(merge(cluster.everywhere(digest=True), HOSTS), HOSTS)
+    assert (decided["leftover"], decided["losers"]) == (["host1"], [])
+    cluster.masters(FIRST, [])
+    assert is_one(cluster)
+
+
+def test_a_table_that_is_loaded_by_force_is_not_the_next_time(cluster):
+    """Why a forced load is not done with force_load_table: rows written after it were lost."""
+    cut_off_and_boot_alone(cluster)
+    assert cluster.evaluate(FIRST, "[mnesia:force_load_table(T) || T <- [item, session]]") == ["yes", "yes"]
+    cluster.write(FIRST, 300)
+    cluster.evaluate(FIRST, "mnesia:stop()")
+    cluster.kill(FIRST)
+    cluster.start(FIRST)
+    assert cluster.info(FIRST)["tables"]["item"]["waits_for"] == [SECOND, THIRD]
+    cluster.start(SECOND)
+    cluster.wait(lambda: cluster.info(FIRST)["tables"]["item"]["loaded"])
+    assert cluster.keys(FIRST) == [100, 200]

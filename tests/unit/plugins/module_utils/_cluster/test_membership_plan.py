@@ -496,11 +496,11 @@ def test_a_node_that_has_the_last_copy_is_back_and_leaves():
 def test_an_answer_becomes_a_view():
     answer = parse(
         "[{node,'a@h'},{otp,\"25\"},{connected,['b@h']},{state,running},{members,['a@h','b@h']},"
-        "{running,['a@h']},{directory,{\"/d\"}},{on_disk,['a@h']},{location,ram},"
-        "{tables,[{item,[{'a@h',disc_copies},{'b@h',ram_copies}],7,false,{[key,value]},['b@h']}]}]"
+        "{running,['a@h']},{directory,{\"/d\"}},{on_disk,['a@h']},{location,ram},{outlived,['c@h']},"
+        "{tables,[{item,[{'a@h',disc_copies},{'b@h',ram_copies}],7,false,{[key,value]},['b@h'],['c@h','b@h']}]}]"
     )
-    table = Table({"a@h": DISC, "b@h": RAM}, 7, False, ("key", "value"), ("b@h",))
-    store = Store(RUNNING, ("a@h", "b@h"), ("a@h",), "/d", {"item": table}, ("a@h",), False)
+    table = Table({"a@h": DISC, "b@h": RAM}, 7, False, ("key", "value"), ("b@h",), ("b@h", "c@h"))
+    store = Store(RUNNING, ("a@h", "b@h"), ("a@h",), "/d", {"item": table}, ("a@h",), False, ("c@h",))
     assert parse_view(answer) == View("a@h", "25", ("b@h",), store)
     assert store.rows == 7
     assert not table.runs_besides("a@h", store)

@@ -22,13 +22,21 @@ def info(name, running=(), members=("n1", "n2", "n3"), state="running", **more):
         "error": None,
         "members": list(members),
         "running": list(running),
+        "outlived": [],
         "in_ram": [],
-        "tables": {"item": {"copies": {}, "rows": 5, "loaded": True, "masters": []}},
+        "tables": {"item": {"copies": {}, "rows": 5, "loaded": True, "masters": [], "waits_for": []}},
         "masters": [],
         "views": {},
         "unreached": [],
         "digests": {},
-        "evidence": {"last_change": f"2026-11-24T10:00:0{name[1]}Z", "transaction_commits": 7, "started": "x"},
+        "lacks": {},
+        "evidence": {
+            "files": {},
+            "last_change": f"2026-11-24T10:00:0{name[1]}Z",
+            "transaction_commits": 7,
+            "started": "x",
+            "on_disk": {},
+        },
         **more,
     }
 
@@ -41,8 +49,8 @@ WHOLE = {host: info(name, HOSTS.values()) for host, name in HOSTS.items()}
 SPLIT = {"h1": info("n1", ["n1", "n2"]), "h2": info("n2", ["n1", "n2"]), "h3": info("n3", ["n3"])}
 
 
-def plan(found, survivor="", dead=()):
-    return plan_repair(merge(found, HOSTS, dead), HOSTS, survivor)
+def plan(found, survivor="", dead=(), force_load=False):
+    return plan_repair(merge(found, HOSTS, dead), HOSTS, survivor, force_load)
 
 
 def test_a_whole_cluster_needs_nothing():
@@ -180,7 +188,13 @@ def test_sides_that_have_removed_each_other_are_no_partition():
 
 
 def test_a_side_that_cannot_read_its_tables_does_not_survive():
-    item = {"copies": {"n1": "disc_copies", "n3": "disc_copies"}, "rows": None, "loaded": False, "masters": ["n1"]}
+    item = {
+        "copies": {"n1": "disc_copies", "n3": "disc_copies"},
+        "rows": None,
+        "loaded": False,
+        "masters": ["n1"],
+        "waits_for": ["n1"],
+    }
     waiting = info("n3", ["n3"], tables={"item": item})
     (refusal,) = plan({**SPLIT, "h3": waiting}, "h3")["refusals"]
     assert "h3 cannot read item" in refusal
@@ -228,3 +242,144 @@ def test_the_survivors_forget_a_loser_whose_schema_is_in_ram():
     store = Store(RUNNING, ("n1", "n2", "n3"), ("n1", "n2"), on_disk=("n1", "n2"))
     seen = {name: View(name, "25", (), store) for name in ("n1", "n2")}
     assert plan_forget(["n3"], seen, list(HOSTS.values())) == (("n3",), ("n1", "n2"))
+
+
+def waiting(name, running=(), masters=(), waits_for=("n3",), **more):
+    """A node that has booted alone, and has not loaded its table since others may have newer rows."""
+    item = {
+        "copies": dict.fromkeys(HOSTS.values(), "disc_copies"),
+        "rows": None,
+        "loaded": False,
+        "masters": list(masters),
+        "waits_for": list(waits_for),
+    }
+    evidence = {
+        "files": {"LATEST.LOG": "2026-11-24T12:00:00Z", "item.DCD": "2026-11-24T10:00:00Z"},
+        "last_change": "2026-11-24T12:00:00Z",
+        "transaction_commits": 0,
+        "started": "2026-11-24T12:00:00Z",
+        "on_disk": {"item": 5},
+    }
+    more = {"masters": list(masters), "evidence": evidence, **more}
+    return info(name, running or [name], tables={"item": item}, **more)
+
+
+ALONE = {"h1": waiting("n1", waits_for=["n2", "n3"]), "h2": {"unreachable": True}, "h3": {"unreachable": True}}
+FORCE = {"survivor": "h1", "dead": ["h2", "h3"], "force_load": True}
+
+
+def test_a_node_that_waits_is_shown_with_the_ways_on():
+    (text,) = (problem for problem in merge(ALONE, HOSTS)["problems"] if "waits for" in problem)
+    assert text.startswith("n1 waits for n2, n3 with its tables item: it does not know whose rows are the newest.")
+    waits, newer, force, *unasked = plan(ALONE)["refusals"]
+    assert waits == f"{text}. On its disk are 5 of item (files last written 2026-11-24T10:00:00Z)"
+    assert newer.startswith("What h2, h3 has may be newer. So that no row is lost, stop what waits (systemctl stop on")
+    assert (
+        "-e erlmcp_cluster_survivor=h1 -e erlmcp_cluster_force_load=true "
+        """-e '{"erlmcp_cluster_dead": ["h2", "h3"]}'. """
+    ) in force
+    assert force.endswith("Nothing was changed")
+    assert [text.split(":")[0] for text in unasked] == ["h2 was not asked", "h3 was not asked"]
+    # The choice of a survivor alone is no consent.
+    assert plan(ALONE, "h1", ["h2", "h3"])["refusals"] == [waits, newer, force]
+
+
+def test_nodes_that_outlived_the_one_that_is_missing_have_the_newest_rows():
+    seen = {"waits_for": ["n1"], "outlived": ["n1"]}
+    found = {"h1": down("n1"), "h2": waiting("n2", ["n2", "n3"], **seen), "h3": waiting("n3", ["n2", "n3"], **seen)}
+    found["h3"]["evidence"] = {**found["h3"]["evidence"], "on_disk": {"item": 6}}
+    second, third, older, force = plan(found)["refusals"]
+    assert (second.split(" with")[0], third.split(" with")[0]) == ("n2 waits for n1", "n3 waits for n1")
+    assert older == "What h1 has is older: it was seen going down by a node that waits"
+    assert "-e erlmcp_cluster_survivor=h3 -e erlmcp_cluster_force_load=true. It is" in force
+    decided = plan(found, "h3", force_load=True)
+    assert (decided["losers"], decided["masters"]) == (["h3", "h1", "h2"], ["n3"])
+
+
+def test_a_node_that_may_have_newer_rows_is_started_beside_one_that_waits_only_while_an_older_one_is_down():
+    """As long as one copy is missing, Mnesia takes none just because its node is the first by name."""
+    found = {"h1": down("n1"), "h2": down("n2"), "h3": waiting("n3", waits_for=["n2"], outlived=["n1"])}
+    text = "\n".join(plan(found)["refusals"])
+    assert "What h1 has is older" in text
+    assert "What h2 has may be newer. Start it, while h1 stays down, and run this again unless that serves" in text
+    assert "systemctl stop" not in text
+
+
+def test_files_that_the_start_has_written_tell_nothing_of_before():
+    found = {**ALONE, "h1": waiting("n1")}
+    found["h1"]["evidence"]["files"]["item.DCL"] = "2026-11-24T12:00:01Z"
+    found["h1"]["evidence"]["on_disk"] = {"item": None}
+    text = plan(found)["refusals"][0]
+    assert text.endswith("On its disk are ? of item (files last written when it started, 2026-11-24T12:00:01Z)")
+
+
+def test_a_node_loads_what_it_has_only_when_that_is_said():
+    decided = plan(ALONE, **FORCE)
+    assert decided["refusals"] == []
+    assert (decided["forced"], decided["losers"], decided["masters"]) == (["h1"], ["h1"], ["n1"])
+    assert (decided["winners"], decided["keepers"], decided["leftover"]) == ([], ["h1"], [])
+    assert decided["text"][0] == "h1: stop, back up, start with the rows that it has, whatever others may have."
+    assert "h1 stays its own master node until the others are back" in decided["text"][1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({**FORCE, "survivor": "h9"}, "erlmcp_cluster_survivor is h9, which is no host of the cluster"),
+        ({**FORCE, "dead": ["h2", "h3", "h7"]}, "erlmcp_cluster_dead names h7, which is no host of the cluster"),
+        ({**FORCE, "dead": ["h3"]}, "h2 was not asked"),
+        ({**FORCE, "survivor": ""}, "n1 waits for n2, n3"),
+    ],
+)
+def test_a_forced_load_of_whom_is_not_clear_is_refused(choice, words):
+    decided = plan(ALONE, **choice)
+    assert words in "\n".join(decided["refusals"])
+    assert decided["losers"] == []
+
+
+def test_nodes_that_are_reached_take_over_the_rows_after_it():
+    """One that waits too, and one that was stopped: both may have rows that the first one has not."""
+    found = {"h1": waiting("n1", ["n1", "n2"]), "h2": waiting("n2", ["n1", "n2"]), "h3": down("n3")}
+    assert [text.split(" with")[0] for text in plan(found)["refusals"][:2]] == ["n1 waits for n3", "n2 waits for n3"]
+    decided = plan(found, "h2", force_load=True)
+    assert (decided["forced"], decided["losers"], decided["masters"]) == (["h2"], ["h2", "h1", "h3"], ["n2"])
+    assert decided["keepers"] == []
+    assert decided["text"][1] == "h1: stop, back up, start with the rows of n2."
+
+
+@pytest.mark.parametrize("state", ["masters set", "stopped"])
+def test_a_forced_load_that_was_killed_is_finished(state):
+    first = waiting("n1", masters=["n1"]) if state == "masters set" else down("n1")
+    decided = plan({**ALONE, "h1": first}, **FORCE)
+    assert decided["refusals"] == []
+    assert (decided["forced"], decided["losers"], decided["keepers"]) == (["h1"], ["h1"], ["h1"])
+
+
+def test_a_node_that_was_made_to_load_stays_its_own_master_until_the_others_are_back():
+    loaded = info("n1", ["n1"], masters=["n1"])
+    again = plan({**ALONE, "h1": loaded}, **FORCE)
+    assert (again["refusals"], again["losers"], again["keepers"], again["leftover"]) == ([], [], ["h1"], [])
+    back = {**WHOLE, "h1": {**WHOLE["h1"], "masters": ["n1"]}}
+    assert (plan(back)["keepers"], plan(back)["leftover"]) == ([], ["h1"])
+    # The third one was reached, took over the rows, and the run was killed before it was started.
+    found = {**ALONE, "h1": loaded, "h3": down("n3")}
+    decided = plan(found, "h1", ["h2"], force_load=True)
+    assert (decided["winners"], decided["losers"], decided["keepers"]) == (["h1"], ["h3"], ["h1"])
+
+
+def test_no_node_is_made_to_load_while_another_one_serves():
+    found = {"h1": info("n1", ["n1", "n2"]), "h2": info("n2", ["n1", "n2"]), "h3": waiting("n3", waits_for=["n1"])}
+    decided = plan(found, "h3", force_load=True)
+    assert decided["forced"] == []
+    assert "h3 cannot read item" in decided["refusals"][0]
+    assert plan(found, "h1")["losers"] == ["h3"]
+    assert "which is on no island" in plan({**found, "h3": down("n3")}, "h3", force_load=True)["refusals"][0]
+
+
+def test_an_island_that_holds_all_that_another_one_has_is_named():
+    found = {**SPLIT, "h1": {**SPLIT["h1"], "lacks": {"n3": {"item": 0, "session": 0}}}}
+    found["h3"] = {**SPLIT["h3"], "lacks": {"n1": {"item": 2, "session": 0}}}
+    text = merge(found, HOSTS)["text"]
+    assert "Island 1 holds every row that island 2 has now: nothing of it is lost by keeping island 1." in text
+    assert "Island 2 lacks rows that island 1 has: 2 of item." in text
+    assert not any("lacks" in line or "holds" in line for line in merge(SPLIT, HOSTS)["text"])

@@ -22,8 +22,8 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._node.ready import node
 NO_UNIT = hashlib.sha256().hexdigest()
 STORE = (
     "[{state,running},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},{running,['erlmcp@127.0.0.1']},"
-    "{directory,{\"/d\"}},{on_disk,['erlmcp@127.0.0.1']},{location,opt_disc},"
-    "{tables,[{item,[{'erlmcp@127.0.0.1',disc_copies}],7,true,{[key,value]},[]}]}]"
+    "{directory,{\"/d\"}},{on_disk,['erlmcp@127.0.0.1']},{location,opt_disc},{outlived,[]},"
+    "{tables,[{item,[{'erlmcp@127.0.0.1',disc_copies}],7,true,{[key,value]},[],[]}]}]"
 )
 FIGURES = (
     "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},"
@@ -329,6 +329,8 @@ def test_rows_and_members_of_the_store_are_told(spec):
         "members": ["erlmcp@127.0.0.1", "erlmcp@127.0.0.2"],
         "running": ["erlmcp@127.0.0.1"],
         "in_ram": ["erlmcp@127.0.0.2"],
+        "waits_for": [],
+        "waiting": [],
         "rows": {"item": 7},
     }
 
@@ -371,3 +373,15 @@ def test_connections_that_cannot_be_counted_yet_are_no_failure(spec):
     state = info(spec, CountsNotYet(RUNNING, ANSWERS), connections_function="erlmcp_admin:connection_count/0")
     assert state["health"]["healthy"]
     assert state["figures"]["connections"] is None
+
+
+@pytest.mark.parametrize("level", ["process", "ping", "http"])
+def test_a_node_that_waits_for_others_with_its_tables_is_not_healthy_on_any_level(spec, level):
+    waits = FIGURES.replace("7,true,{[key,value]},[],[]", "0,false,{[key,value]},[],['erlmcp@127.0.0.2']")
+    state = observe(spec, erl_call=Completed(0, f'{{ok, "{waits}"}}', ""), level=level)
+    assert not state["health"]["healthy"]
+    assert (
+        "erlmcp@127.0.0.1 answers, and waits for erlmcp@127.0.0.2 with its tables item: it does not know whose rows"
+        in state["health"]["detail"]
+    )
+    assert (state["store"]["waits_for"], state["store"]["waiting"]) == (["erlmcp@127.0.0.2"], ["item"])
