@@ -142,3 +142,21 @@ def test_a_node_that_does_not_answer_is_explained_by_what_is_seen(run, tmp_path,
         program.chmod(0o755)
     path = f"{tmp_path}/releases/1.0.0/erts-13.1.5/bin:{os.environ['PATH']}"
     assert cause.format(home=tmp_path) in run("ping", check=False, PATH=path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("[]", "pong\n"),
+        (
+            '"erlmcp@n2.test, erlmcp@n3.test with its tables item"',
+            "pong\nerlmcp: erlmcp@n1.test answers, and waits for erlmcp@n2.test, erlmcp@n3.test with its tables item: "
+            "it does not know whose rows are the newest. How no row is lost tells the playbook repair_partition\n",
+        ),
+    ],
+)
+def test_a_node_that_waits_for_others_answers_ping_and_says_so(run, tmp_path, answer, told):
+    program = tmp_path / "releases/1.0.0/erts-13.1.5/bin/erl_call"
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\nprintf '%s' '{{ok, {answer}}}'\n")
+    program.chmod(0o755)
+    assert run("ping") == told
