@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from backuplib import Writers, content, ops, pid, put
 from testlib import Hosts, Mcp, health, kill_after, play, ssh, start, wait_until
 
@@ -70,15 +71,17 @@ def counted(name, archive):
 
 def everything():
     """What a run that changes nothing leaves as it is."""
-    return {
-        name: (
-            pid(address),
-            archives(name),
-            content(address),
-            evaluate(name, "mnesia:table_info(schema, master_nodes)."),
-        )
-        for name, address in HOSTS.items()
-    }
+    return {name: everything_on(name) for name in HOSTS}
+
+
+def everything_on(name):
+    return (
+        pid(HOSTS[name]),
+        archives(name),
+        # As long as it waits for others, it has no rows to show.
+        content(HOSTS[name]) if health(HOSTS[name])["status"] == "healthy" else None,
+        evaluate(name, "mnesia:table_info(schema, master_nodes)."),
+    )
 
 
 def assert_one_cluster():
@@ -207,6 +210,145 @@ def test_a_partition_is_seen_from_both_sides_and_repaired():
     assert again.rc == 0, again.messages
     assert again.changed == set()
     assert everything() == state
+
+
+def crash(*names):
+    """Kill nodes as a power cut does, so that none sees another one going, and leave them down."""
+    for signal in ("STOP", "KILL"):
+        for name in names:
+            ssh(HOSTS[name], f"systemctl kill -s {signal} erlmcp")
+    for name in names:
+        ssh(HOSTS[name], "systemctl stop erlmcp; systemctl reset-failed erlmcp")
+
+
+def crash_first_node_and_go_on():
+    """The others take in rows that the first node never sees. Everything is on disk; return the session."""
+    evaluate(FIRST, "mnesia:sync_log().")
+    crash(FIRST)
+    wait_until(lambda: [running(name) for name in (SECOND, THIRD)] == ["2", "2"], "they do not miss the first node")
+    session = put(HOSTS[SECOND], 6, "unseen")
+    for name in (SECOND, THIRD):
+        evaluate(name, "mnesia:sync_log().")
+    return session
+
+
+def boot(*names):
+    """Start nodes of which it is known that they will wait."""
+    for name in names:
+        ssh(HOSTS[name], "systemctl start erlmcp")
+    for name in names:
+        wait_until(lambda name=name: health(HOSTS[name]) is not None, "it did not come to pass")
+        assert health(HOSTS[name])["status"] != "healthy"
+
+
+@pytest.fixture
+def lost(tmp_path):
+    """The inventory with two hosts that cannot be reached; whoever tries is told at once."""
+    hosts = HOSTS.part(tmp_path, HOSTS)
+    path = Path(hosts.inventory) / "hosts.yml"
+    inventory = yaml.safe_load(path.read_text())
+    for name in (SECOND, THIRD):
+        inventory["all"]["children"]["erlmcp"]["hosts"][name] = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    path.write_text(yaml.safe_dump(inventory))
+    return hosts
+
+
+def waits(name, *others):
+    listed = ", ".join(NODES[other] for other in others)
+    tables = "erlmcp_item, erlmcp_session"
+    return f"{NODES[name]} {{}}waits for {listed} with its tables {tables}: it does not know whose rows are the newest."
+
+
+LOST = {"erlmcp_cluster_dead": [SECOND, THIRD]}
+
+
+def test_nodes_that_wait_after_a_power_cut_are_explained_and_the_newest_rows_can_be_kept(lost):
+    common = put(HOSTS[FIRST], 3, "common")
+    rows = content(HOSTS[FIRST])
+    unseen = crash_first_node_and_go_on()
+    newer = content(HOSTS[SECOND])
+    crash(SECOND, THIRD)
+    boot(FIRST)
+    first_waits = waits(FIRST, SECOND, THIRD)
+    pinged = ssh(HOSTS[FIRST], "erlmcp ping")
+    assert pinged.stdout == "pong\n"
+    assert first_waits.format("answers, and ") in pinged.stderr
+    checked = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1}, ["--limit", FIRST])
+    assert checked.rc != 0
+    assert first_waits.format("answers, and ") in checked.messages
+
+    before = everything_on(FIRST)
+    # Who is not reached is missed, and does not hide what can be seen.
+    shown = play(REPAIR, lost)
+    assert shown.rc != 0
+    assert "Nothing is to be repaired" not in shown.output
+    assert f"{SECOND} was not asked" in shown.messages
+    assert first_waits.format("") in shown.messages
+    assert f"On its disk are {rows[1]} of erlmcp_item, {rows[0]} of erlmcp_session (files last" in shown.messages
+    assert f"stop what waits (systemctl stop on {FIRST}), start {SECOND}, {THIRD} without it" in shown.messages
+    given = json.dumps(LOST)
+    assert f"-e erlmcp_cluster_survivor={FIRST} -e erlmcp_cluster_force_load=true -e '{given}'" in shown.messages
+    assert everything_on(FIRST) == before
+
+    # What was named. These two have lost their power at once, so each waits for the other one and for the first.
+    ssh(HOSTS[FIRST], "systemctl stop erlmcp")
+    boot(SECOND, THIRD)
+    shown = play(REPAIR, HOSTS)
+    assert shown.rc != 0
+    for name in (SECOND, THIRD):
+        told = (
+            waits(name, FIRST).format("") + " How no row is lost tells the playbook repair_partition. On its disk are"
+        )
+        assert f"{told} {newer[1]} of erlmcp_item, {newer[0]} of erlmcp_session" in shown.messages
+    assert f"What {FIRST} has is older" in shown.messages
+    choice = {"erlmcp_cluster_survivor": SECOND, "erlmcp_cluster_force_load": True}
+    assert f"-e erlmcp_cluster_survivor={SECOND} -e erlmcp_cluster_force_load=true. It is" in shown.messages
+    done = play(REPAIR, HOSTS, choice)
+    assert done.rc == 0, done.messages
+    assert_one_cluster()
+    for name in HOSTS:
+        assert holds(name, common, "common-2")
+        assert holds(name, unseen, "unseen-5")
+    assert counted(FIRST, archives(FIRST)[-1])["erlmcp_item"] == rows[1]
+    assert ssh(HOSTS[FIRST], "erlmcp ping").stderr == ""
+
+
+def test_a_node_serves_what_it_has_and_the_others_take_that_over_when_they_come_back(lost):
+    common = put(HOSTS[FIRST], 3, "common")
+    rows = content(HOSTS[FIRST])
+    unseen = crash_first_node_and_go_on()
+    crash(SECOND, THIRD)
+    boot(FIRST)
+    before = everything_on(FIRST)
+    choice = {"erlmcp_cluster_survivor": FIRST, "erlmcp_cluster_force_load": True, **LOST}
+    predicted = play(REPAIR, lost, choice, ["--check"])
+    assert not predicted.messages
+    assert f"{FIRST}: stop, back up, start with the rows that it has" in predicted.output
+    assert everything_on(FIRST) == before
+
+    kill_after(start(REPAIR, lost, choice), "PLAY [Back up what they had at their stop]")
+    assert health(HOSTS[FIRST]) is None
+    done = play(REPAIR, lost, choice)
+    assert not done.messages
+    assert {host for host, _task in done.changed} == {host for host, _task in predicted.changed} == {FIRST}
+    assert health(HOSTS[FIRST])["status"] == "healthy"
+    assert content(HOSTS[FIRST])[:2] == rows[:2]
+    assert counted(FIRST, archives(FIRST)[-1])["erlmcp_item"] == rows[1]
+    after = put(HOSTS[FIRST], 4, "after")
+    # It does not wait again when it is started before the others are back.
+    ssh(HOSTS[FIRST], "systemctl restart erlmcp")
+    wait_until(lambda: (health(HOSTS[FIRST]) or {}).get("status") == "healthy", "it waits")
+
+    for name in (SECOND, THIRD):
+        ssh(HOSTS[name], "systemctl start erlmcp")
+    HOSTS.wait_until_whole()
+    done = play(REPAIR, HOSTS)
+    assert done.rc == 0, done.messages
+    assert_one_cluster()
+    for name in HOSTS:
+        assert holds(name, common, "common-2")
+        assert holds(name, after, "after-3")
+        assert not holds(name, unseen, "unseen-0")
 
 
 # Each run is killed further on than the one before it. The start is printed once for each node.
