@@ -175,6 +175,11 @@ def test_a_partition_is_seen_from_both_sides_and_repaired():
     refused = play(REPAIR, HOSTS)
     assert refused.rc != 0
     assert "one of " + " | ".join(", ".join(side) for side in split).replace("erlmcp@", "") in refused.messages
+    # Each session is a row too. Islands of one node that were one side are compared as well.
+    assert f"Island 1 lacks rows that island {len(split)} has: 7 of erlmcp_item, 1 of erlmcp_session." in refused.output
+    assert (
+        f"Island {len(split)} lacks rows that island 1 has: 20 of erlmcp_item, 1 of erlmcp_session." in refused.output
+    )
     state = everything()
     shown = play(REPAIR, HOSTS, {"erlmcp_cluster_survivor": FIRST}, ["--check"])
     assert shown.rc == 0, shown.messages
