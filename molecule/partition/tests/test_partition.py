@@ -281,6 +281,7 @@ def test_nodes_that_wait_after_a_power_cut_are_explained_and_the_newest_rows_can
     checked = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1}, ["--limit", FIRST])
     assert checked.rc != 0
     assert first_waits.format("answers, and ") in checked.messages
+    assert list(checked.page[FIRST]) == ["ERLMCP_NODE_WAITS"]
 
     before = everything_on(FIRST)
     # Who is not reached is missed, and does not hide what can be seen.

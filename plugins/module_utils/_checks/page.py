@@ -104,6 +104,13 @@ def _health(node):
             health["detail"],
             "Once its cause is mended: ansible-playbook erlmcp.ops.site --limit {host}",
         )
+    elif (node["store"] or {}).get("waiting"):
+        yield Row(
+            "ERLMCP_NODE_WAITS",
+            CRIT,
+            health["detail"],
+            "Start nobody yet. What to do so that no row is lost, tells: ansible-playbook erlmcp.ops.repair_partition",
+        )
     elif not health["healthy"]:
         yield Row(
             "ERLMCP_NODE_UNHEALTHY",

@@ -125,6 +125,11 @@ def test_one_fault_is_told_once_with_its_cause_its_journal_and_its_command():
             "ERLMCP_NODE_UNHEALTHY",
             "erlmcp@a is not healthy: 503",
         ),
+        (
+            {"health": {"healthy": False, "level": "ping", "detail": "waits for b"}, "store": {"waiting": ["t"]}},
+            "ERLMCP_NODE_WAITS",
+            "waits for b",
+        ),
         ({"epmd_error": "silent", "distribution_error": "x"}, "ERLMCP_EPMD", "cannot be found by others: silent"),
         ({"distribution_error": "cookie", "missing_members": NODES}, "ERLMCP_DISTRIBUTION", "cannot be asked: cookie"),
         ({"missing_members": ["erlmcp@b"]}, "ERLMCP_MEMBERS_MISSING", "does not see erlmcp@b"),

@@ -130,7 +130,7 @@ class Cluster:
         return cluster_masters(SimpleNamespace(params=params, check_mode=check_mode), self.runner(name))
 
     @staticmethod
-    def wait(condition, seconds=10):
+    def wait(condition, seconds=30):
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline
