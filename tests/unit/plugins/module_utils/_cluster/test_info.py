@@ -210,6 +210,9 @@ def test_a_node_that_boots_alone_after_a_power_cut_waits_and_tells_what_it_has(c
     cluster.kill(FIRST)
     cluster.write(SECOND, 100)
     cluster.kill(THIRD)
+    # It has to know, and not only in memory.
+    cluster.wait(lambda: cluster.info(SECOND)["outlived"] == [FIRST, THIRD])
+    cluster.evaluate(SECOND, "mnesia:sync_log()")
     cluster.kill(SECOND)
     cluster.start(FIRST)
     seen = cluster.info(FIRST)

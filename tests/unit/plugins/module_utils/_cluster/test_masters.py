@@ -54,6 +54,7 @@ def cut_off_and_boot_alone(cluster):
     cluster.write(SECOND, 100)
     cluster.kill(THIRD)
     cluster.write(SECOND, 200)
+    cluster.wait(lambda: cluster.info(SECOND)["outlived"] == [FIRST, THIRD])
     cluster.evaluate(SECOND, "mnesia:sync_log()")
     cluster.kill(SECOND)
     cluster.start(FIRST)
