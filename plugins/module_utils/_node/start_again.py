@@ -122,27 +122,36 @@ def _owners(directory, user):
             f"{directory} cannot be written by {user}",
             "The playbook site gives it back",
         )
-    useless, strange = [], []
+    useless, strange, schemas = [], [], []
     for name, status in itertools.islice(trees.walk(directory, _enters, directories=True), _LOOKED_AT):
         if _is_roots(name):
             continue
+        if os.path.basename(name) == "schema.DAT":
+            schemas.append(os.path.dirname(name))
         if not _may_use(status, account.pw_uid, groups):
             useless.append((name, status))
         elif status.st_uid != account.pw_uid:
+            strange.append((name, status))
+    needed = []
+    for name, status in useless:
+        if _is_needed(directory, name, schemas):
+            needed.append((name, status))
+        elif status.st_uid != account.pw_uid:
+            # The node may never ask for it.
             strange.append((name, status))
     # It follows no link, and does nothing by a path that the account could exchange meanwhile.
     give_back = (
         f"find {shlex.quote(directory)} -mindepth 1 \\( -name '{_SPOOL}*' -o -name {_FOUND} \\) -prune "
         f"-o ! -user {user} -execdir chown -h {user}: {{}} +"
     )
-    if useless:
+    if needed:
         # As the account, which cannot lead itself elsewhere.
         modes = f"; runuser -u {user} -- chmod -R u+rwX {shlex.quote(directory)}"
         yield Row(
             "ERLMCP_NOT_WRITABLE",
             CRIT,
-            f"{_listed(directory, useless)} cannot be written by {user}, so the node may not start again",
-            f"Give it back: {give_back}{modes if _are_own(useless, account.pw_uid) else ''}",
+            f"{_listed(directory, needed)} cannot be written by {user}, so the node may not start again",
+            f"Give it back: {give_back}{modes if _are_own(needed, account.pw_uid) else ''}",
         )
     if strange:
         yield Row(
@@ -161,6 +170,19 @@ def _may_use(status, uid, groups):
     wanted = 7 if stat.S_ISDIR(status.st_mode) else 4 if own else 6
     shift = 6 if own else 3 if status.st_gid in groups else 0
     return status.st_mode >> shift & wanted == wanted
+
+
+def _is_needed(directory, name, schemas):
+    """Whether a node does not start without it: Mnesia's files and what they are in, DETS tables, and logs.
+
+    :param schemas: relative paths of the directories that hold a Mnesia schema.
+    """
+    # Compiled anew in every call of a module, and rarely needed.
+    from .._backup.offline import is_dets
+
+    if any(name.startswith(os.path.join(schema, "")) or f"{schema}/".startswith(f"{name}/") for schema in schemas):
+        return True
+    return name.endswith(".log") or is_dets(os.path.join(directory, name))
 
 
 def _are_own(entries, uid):

@@ -50,9 +50,10 @@ def _data(tmp_path):
     for name in ("mnesia", "lost+found", ".erlmcp-spool/below"):
         (tmp_path / "data" / name).mkdir(parents=True)
     (tmp_path / "data/mnesia/item.DCD").touch()
+    (tmp_path / "data/mnesia/schema.DAT").touch()
     (tmp_path / "data/link").symlink_to(tmp_path / "outside")
     (tmp_path / "outside").touch()
-    for name in (".", "mnesia", "mnesia/item.DCD", "link"):
+    for name in (".", "mnesia", "mnesia/item.DCD", "mnesia/schema.DAT", "link"):
         os.lchown(tmp_path / "data" / name, 65534, 65534)
     tmp_path.chmod(0o755)
     return tmp_path / "data"
@@ -83,9 +84,31 @@ def test_what_the_account_cannot_write_is_named_and_the_command_gives_it_back(da
 
 @ROOT_ONLY
 def test_what_belongs_to_another_and_can_be_used_is_a_warning(data):
-    (data / "shared").touch()
-    (data / "shared").chmod(0o666)
+    (data / "mnesia/shared").touch()
+    (data / "mnesia/shared").chmod(0o666)
     assert codes(look(data)) == ["ERLMCP_NOT_OWNED"]
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("dump.gz", b"somebody's dump", "ERLMCP_NOT_OWNED"),
+        ("audit", b"\0\0\0\0\0\xab\xcd\xef", "ERLMCP_NOT_WRITABLE"),
+        ("node.log", b"", "ERLMCP_NOT_WRITABLE"),
+    ],
+)
+def test_only_what_a_node_needs_keeps_it_from_starting(data, name, content, code):
+    (data / name).write_bytes(content)
+    (data / name).chmod(0o600)
+    assert codes(look(data)) == [code]
+
+
+@ROOT_ONLY
+def test_tables_may_lie_at_the_top(tmp_path):
+    os.chown(tmp_path, 65534, 65534)
+    (tmp_path / "schema.DAT").touch(0o600)
+    assert codes(look(tmp_path)) == ["ERLMCP_NOT_WRITABLE"]
 
 
 @ROOT_ONLY
