@@ -43,7 +43,7 @@ def make_page(nodes, balancers):
 def _verdict(host, rows, line, seen):
     state = min((row.state for row in rows), key=_BY_WEIGHT.index, default=OK)
     rows = sorted(rows, key=lambda row: _BY_WEIGHT.index(row.state))
-    text = [f"{OK:<8}{host}: {line}"] if not rows else []
+    text = [f"{state:<8}{host}: {line}"] if state in (OK, WARN) else []
     for number, row in enumerate(rows):
         text.append(f"{row.state:<8}{host}: {row.code}: {row.evidence}")
         if number == 0 and row.state == CRIT:

@@ -146,7 +146,8 @@ def test_what_is_wrong_with_a_node_is_one_row(changes, code, told):
 def test_a_warning_fails_nobody():
     page = make_page(cluster(a=node("a", checks=[row("ERLMCP_RESTART_DUE", WARN)])), {})
     assert (page["failed"], page["hosts"]["a"]["state"]) == (False, WARN)
-    assert page["text"][:2] == ["WARN    a: ERLMCP_RESTART_DUE: it is so", "        do: mend a"]
+    assert page["text"][0].startswith("WARN    a: erlmcp@a: release 1.0.0, healthy")
+    assert page["text"][1:3] == ["WARN    a: ERLMCP_RESTART_DUE: it is so", "        do: mend a"]
 
 
 @pytest.mark.parametrize(
