@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What HAProxy says of itself, and how that is compared. A real one is asked by the scenario ``upgrade``."""
+"""Module ``balancer_info``: what HAProxy says of itself, compared. ``upgrade`` asks a real one (site, check_health)."""
 
 from __future__ import annotations
 
