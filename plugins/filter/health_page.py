@@ -52,10 +52,11 @@ _value:
 """
 
 from ansible_collections.erlmcp.ops.plugins.module_utils._checks.page import make_page
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.names import node_name
 
 
 def health_page(hosts, hostvars):
-    nodes, balancers = {}, {}
+    nodes, balancers, names = {}, {}, {}
     for host in hosts:
         found = {
             name: hostvars[host].get(f"__erlmcp_{name}_inspected") for name in ("cluster", "firewall", "load_balancer")
@@ -64,11 +65,15 @@ def health_page(hosts, hostvars):
             balancers[host] = found["load_balancer"]
         if found["cluster"] is not None or found["load_balancer"] is None:
             firewall = found["firewall"]
+            variables = hostvars[host]
+            names[host] = (found["cluster"] or {}).get("name") or node_name(
+                variables, variables.get("erlmcp_node_name_type") or "long", refuse=False
+            )
             nodes[host] = {
                 "node": found["cluster"] or {},
                 "firewall": None if firewall is None or firewall.get("skipped") else firewall,
             }
-    return make_page(nodes, balancers)
+    return make_page(nodes, balancers, names)
 
 
 class FilterModule:

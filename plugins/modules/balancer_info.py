@@ -56,6 +56,13 @@ options:
     description: The drop-in of the unit, which belongs to the configuration.
     type: path
     default: /etc/systemd/system/haproxy.service.d/erlmcp.conf
+  tls_dir:
+    description: Directory with the certificate C(cert.pem) that HAProxy serves with. Without it there is none.
+    type: path
+  tls_renew_days:
+    description: How many days before its end a certificate is due.
+    type: int
+    default: 30
 seealso:
   - name: HAProxy Management Guide, section 9.3
     description: What the columns of "show servers state" mean.
@@ -101,6 +108,15 @@ servers:
   type: list
   elements: dict
   returned: always
+certificate:
+  description: The certificate, C(days_left), null when it cannot be read, and whether it is C(due). Null without
+    O(tls_dir).
+  type: dict
+  returned: always
+sessions:
+  description: How many connections HAProxy has, C(current), and how many it takes, C(limit). Null when it does not run.
+  type: dict
+  returned: always
 differs:
   description: How these servers differ from O(servers). Empty when they do not.
   type: list
@@ -112,6 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.erlmcp.ops.plugins.module_utils._balancer.info import balancer_info
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Runner
+from ansible_collections.erlmcp.ops.plugins.module_utils._tls.lifetime import LIFETIME_SPEC
 
 
 def main():
@@ -132,6 +149,8 @@ def main():
             "status_port": {"type": "int", "default": 8404},
             "config_file": {"type": "path", "default": "/etc/haproxy/haproxy.cfg"},
             "dropin_file": {"type": "path", "default": "/etc/systemd/system/haproxy.service.d/erlmcp.conf"},
+            "tls_dir": {"type": "path"},
+            **LIFETIME_SPEC,
         },
         supports_check_mode=True,
     )

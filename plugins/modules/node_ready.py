@@ -49,6 +49,10 @@ options:
       process than O(expect_pid). V(false) reports everything that can be seen in RV(checks) and warns of nothing.
     type: bool
     default: true
+  tls_renew_days:
+    description: How many days before its end a certificate is due.
+    type: int
+    default: 30
   connections_function:
     description: Function that counts the open connections, like C(erlmcp_admin:connection_count/0). A release that
       lacks it gives C(null) in C(figures).
@@ -82,6 +86,11 @@ checks:
   type: list
   elements: dict
   returned: success
+certificate:
+  description: The certificate of the node, C(days_left), null when it cannot be read, and whether it is C(due). Null
+    without TLS.
+  type: dict
+  returned: with O(required=false)
 journal:
   description: Lines of the unit's journal that tell of errors, and its last ones; empty when the node is healthy.
   type: list
@@ -96,6 +105,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.runner import Run
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.around import AROUND_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.health import HEALTH_SPEC
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.ready import node_ready
+from ansible_collections.erlmcp.ops.plugins.module_utils._tls.lifetime import LIFETIME_SPEC
 
 
 def main():
@@ -104,6 +114,7 @@ def main():
             **NODE_SPEC,
             **HEALTH_SPEC,
             **AROUND_SPEC,
+            **LIFETIME_SPEC,
             "expect_members": {"type": "list", "elements": "str", "default": []},
             "expect_shared_tables": {"type": "bool", "default": False},
             "expect_pid": {"type": "int"},

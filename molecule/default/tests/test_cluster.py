@@ -297,6 +297,11 @@ def test_a_cookie_that_the_node_refuses_is_named():
         silent = ssh(address, "erlmcp ping", check=False).stderr
         found = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1})
         remedy = play("erlmcp.ops.site", HOSTS).messages
+        before = ssh(address, "systemctl show -P MainPID erlmcp").stdout
+        mended = play("erlmcp.ops.site", HOSTS, {"erlmcp_node_cookie_replace": True})
+        assert mended.rc == 0, mended.messages
+        assert ssh(address, "systemctl show -P MainPID erlmcp").stdout == before
+        assert play("erlmcp.ops.check_health", HOSTS).page == {}
     finally:
         ssh(address, f"cat /var/tmp/kept > {cookie}; rm /var/tmp/kept")
     assert f"erlmcp@{name} refuses the cookie in {cookie}: it runs with another one" in silent

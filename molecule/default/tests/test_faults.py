@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -82,11 +83,19 @@ def test_what_was_laid_down_and_is_damaged_is_named_no_node_is_stopped_and_site_
 
 def test_a_full_disk_and_a_port_that_is_taken_are_named_and_no_other_node_is_stopped():
     ssh(HOSTS[FIRST], "mount -t tmpfs -o size=32m,mode=0750,uid=erlmcp,gid=erlmcp tmpfs /var/log/erlmcp")
+    store = "/var/backups/erlmcp"
+    ssh(HOSTS[SECOND], f"mount -t tmpfs -o size=16k,mode=0700 tmpfs {store}; fallocate -l 16k {store}/full")
+    ssh(HOSTS[SECOND], "systemctl start erlmcp-backup", check=False)
     ssh(HOSTS[THIRD], "systemctl stop erlmcp; systemd-run --quiet --unit=thief python3 -m http.server 8080")
     try:
         before = pids()
         found = play("erlmcp.ops.check_health", HOSTS, NOT_LONG)
-        assert codes(found) == {FIRST: ["ERLMCP_DISK_FULL"], THIRD: ["ERLMCP_NODE_DOWN", "ERLMCP_PORT_TAKEN"]}
+        assert codes(found) == {
+            FIRST: ["ERLMCP_DISK_FULL"],
+            SECOND: ["ERLMCP_SERVICE_FAILED"],
+            THIRD: ["ERLMCP_NODE_DOWN", "ERLMCP_PORT_TAKEN"],
+        }
+        assert re.search("erlmcp-backup.service has failed .* after it said: .*No space left", found.output)
         assert "MiB are free for /var/log/erlmcp" in found.messages
         assert "port 8080 of the node is taken by process" in found.messages
         refused = play("erlmcp.ops.restart", HOSTS)
@@ -100,9 +109,11 @@ def test_a_full_disk_and_a_port_that_is_taken_are_named_and_no_other_node_is_sto
         ssh(HOSTS[THIRD], command.partition("(")[2].partition(")")[0])
     finally:
         ssh(HOSTS[FIRST], "umount -l /var/log/erlmcp")
+        ssh(HOSTS[SECOND], f"umount {store}")
         ssh(HOSTS[THIRD], "systemctl stop thief", check=False)
     mended = run(found.page[THIRD]["ERLMCP_NODE_DOWN"])
     assert mended.rc == 0, mended.messages
+    ssh(HOSTS[SECOND], found.page[SECOND]["ERLMCP_SERVICE_FAILED"].partition(": ")[2])
 
 
 def test_a_broken_config_a_crash_and_a_hang_of_mnesia_are_named_and_mended():
@@ -116,20 +127,68 @@ def test_a_broken_config_a_crash_and_a_hang_of_mnesia_are_named_and_mended():
     ssh(HOSTS[THIRD], "erlmcp eval 'sys:suspend(mnesia_tm).'")
     found = play("erlmcp.ops.check_health", HOSTS)
     assert codes(found) == {
-        FIRST: ["ERLMCP_CONFIG_BROKEN", "ERLMCP_RESTART_DUE"],
+        FIRST: ["ERLMCP_CONFIG_BROKEN"],
         SECOND: ["ERLMCP_RESTARTED"],
         THIRD: ["ERLMCP_LOCKED", "ERLMCP_MNESIA_HANGS"],
     }
     hangs = run(found.page[THIRD]["ERLMCP_MNESIA_HANGS"])
     assert hangs.rc == 0, hangs.messages
     assert codes(play("erlmcp.ops.check_health", HOSTS)) == {
-        FIRST: ["ERLMCP_CONFIG_BROKEN", "ERLMCP_RESTART_DUE"],
+        FIRST: ["ERLMCP_CONFIG_BROKEN"],
         SECOND: ["ERLMCP_RESTARTED"],
     }
+    assert "1 times since somebody started it after it said: erlmcp: a signal has ended it" in found.output
     mended = play("erlmcp.ops.site", HOSTS)
     assert mended.rc == 0, mended.messages
     again = play("erlmcp.ops.restart", HOSTS, {"erlmcp_cluster_force": True}, ["--limit", SECOND])
     assert again.rc == 0, again.messages
+
+
+def test_what_is_gone_and_what_runs_short_is_named_and_mended():
+    # The first has no memory left, once; then somebody moves its config away.
+    before = ssh(HOSTS[FIRST], "systemctl show -P MainPID erlmcp").stdout.strip()
+    ssh(HOSTS[FIRST], f"prlimit --pid {before} --as=1000000000:")
+    ssh(HOSTS[FIRST], "erlmcp eval 'byte_size(binary:copy(<<0>>, 4000000000)).'", check=False)
+    wait_until(lambda: ssh(HOSTS[FIRST], "systemctl show -P NRestarts erlmcp").stdout == "1\n", "no restart")
+    wait_until_healthy(HOSTS[FIRST])
+    ssh(HOSTS[FIRST], "rm /var/log/erlmcp/erl_crash.dump; mv /etc/erlmcp /etc/moved")
+    ssh(HOSTS[SECOND], "mv /opt/erlmcp/releases/1.0.0 /opt/gone")
+    spawned = "[spawn(fun() -> timer:sleep(infinity) end) || _ <- lists:seq(1, 240000)], ok."
+    ssh(HOSTS[THIRD], f"erlmcp eval '{spawned}'")
+    resident = "awk '/^VmRSS/ {print $2}' /proc/$(systemctl show -P MainPID erlmcp)/status"
+    ssh(HOSTS[THIRD], f"systemctl set-property --runtime erlmcp MemoryMax=$({resident})K")
+    found = play("erlmcp.ops.check_health", HOSTS, NOT_LONG)
+    assert codes(found) == {
+        FIRST: ["ERLMCP_CONFIG_BROKEN", "ERLMCP_RESTARTED"],
+        SECOND: ["ERLMCP_RELEASE_DAMAGED"],
+        THIRD: ["ERLMCP_LIMIT_NEAR", "ERLMCP_MEMORY"],
+    }
+    assert "no config is in /etc/erlmcp, though the unit is there" in found.messages
+    assert "no release is in /opt/erlmcp, though the unit is there" in found.messages
+    assert re.search("after it said: erlmcp: Erlang has crashed: .*Cannot allocate", found.messages)
+    assert re.search("has 24[0-9]{4} of the 262144 processes that it may have", found.output)
+    assert run(found.page[FIRST]["ERLMCP_CONFIG_BROKEN"]).rc == 0
+    assert codes(play("erlmcp.ops.check_health", HOSTS)) == {THIRD: ["ERLMCP_LIMIT_NEAR", "ERLMCP_MEMORY"]}
+    assert run(found.page[THIRD]["ERLMCP_MEMORY"]).rc == 0
+    ssh(HOSTS[FIRST], "rm -r /etc/moved")
+    ssh(HOSTS[SECOND], "rm -r /opt/gone")
+
+
+def test_the_host_of_another_node_is_named_and_nothing_is_stopped_there(tmp_path):
+    inventory = tmp_path / "mistaken.yml"
+    mistaken = f"-o HostName={HOSTS[THIRD]}"
+    inventory.write_text(f"all: {{hosts: {{{SECOND}: {{ansible_ssh_common_args: {mistaken}}}}}}}\n")
+    before = pids()
+    found = play("erlmcp.ops.check_health", HOSTS, NOT_LONG, options=["-i", str(inventory)])
+    assert codes(found) == {SECOND: ["ERLMCP_OTHER_NODE"]}
+    assert f"is erlmcp@{THIRD}, and the inventory takes it for that of erlmcp@{SECOND}" in found.messages
+    refused = [
+        play(f"erlmcp.ops.{playbook}", HOSTS, options=["-i", str(inventory), "--limit", SECOND])
+        for playbook in ("restart", "site")
+    ]
+    assert f"is erlmcp@{THIRD}, and" in refused[0].messages, refused[0].messages
+    assert [(played.rc == 0, played.changed) for played in refused] == [(False, set())] * 2
+    assert pids() == before
 
 
 def test_a_host_that_cannot_be_reached_is_one_line_and_the_others_are_looked_at(tmp_path):

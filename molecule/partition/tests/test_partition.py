@@ -30,6 +30,10 @@ def look():
     return asked["hosts"]
 
 
+def codes(played):
+    return {host: list(found) for host, found in played.page.items()}
+
+
 def islands(info):
     return sorted(sorted(island) for island in info["islands"])
 
@@ -146,6 +150,8 @@ def test_a_partition_is_seen_from_both_sides_and_repaired():
     lost = put(HOSTS[THIRD], 7, "lost")
     pids = {name: pid(address) for name, address in HOSTS.items()}
 
+    named = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1})
+    assert codes(named) == dict.fromkeys(HOSTS, ["ERLMCP_MEMBERS_MISSING"])
     seen = look()
     assert islands(seen[FIRST]) == islands(seen[SECOND]) == [[NODES[FIRST], NODES[SECOND]]]
     assert islands(seen[THIRD]) == [[NODES[THIRD]]]
@@ -172,6 +178,8 @@ def test_a_partition_is_seen_from_both_sides_and_repaired():
         assert info["partitioned"] is True
         assert islands(info) == split
     losers = {name for name in HOSTS if NODES[name] not in split[0]}
+    named = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1})
+    assert codes(named) == dict.fromkeys(HOSTS, ["ERLMCP_TABLES_NOT_SHARED"])
     refused = play(REPAIR, HOSTS)
     assert refused.rc != 0
     assert "one of " + " | ".join(", ".join(side) for side in split).replace("erlmcp@", "") in refused.messages
@@ -211,6 +219,7 @@ def test_a_partition_is_seen_from_both_sides_and_repaired():
     after = put(HOSTS[THIRD], 1, "after")
     assert holds(FIRST, after, "after-0")
     state = everything()
+    assert codes(play("erlmcp.ops.check_health", HOSTS)) == {}
     again = play(REPAIR, HOSTS, {"erlmcp_cluster_survivor": FIRST})
     assert again.rc == 0, again.messages
     assert again.changed == set()

@@ -351,7 +351,8 @@ def _under_load(shown):
 def test_certificates_are_rotated_while_the_cluster_serves(under_load):
     before, running = {(name, port): served(HOSTS[name], port) for name in HOSTS for port in PORTS}, pids()
     at_balancer = served(BALANCER, 8080)
-    done = under_load("rotate_tls", erlmcp_tls_renew="always")
+    assert play("erlmcp.ops.check_health", HOSTS).page == {}
+    done = under_load("rotate_tls", erlmcp_tls_renew="always", erlmcp_tls_days=20, erlmcp_tls_renew_days=10)
     assert done.changed
     for (name, port), (serial, issuer) in before.items():
         now = served(HOSTS[name], port)
@@ -359,6 +360,13 @@ def test_certificates_are_rotated_while_the_cluster_serves(under_load):
         assert now[1] == issuer
     assert served(BALANCER, 8080)[0] != at_balancer[0]
     assert pids() == running
+    due = play("erlmcp.ops.check_health", HOSTS)
+    assert due.page == {
+        host: {"ERLMCP_CERTIFICATE": "ansible-playbook erlmcp.ops.rotate_tls"} for host in (*HOSTS, "lb.tls.test")
+    }
+    mended = play("erlmcp.ops.rotate_tls", HOSTS)
+    assert mended.rc == 0, mended.messages
+    assert play("erlmcp.ops.check_health", HOSTS).page == {}
 
 
 def test_the_ca_is_replaced_while_the_cluster_serves(tmp_path, under_load):

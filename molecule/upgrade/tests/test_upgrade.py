@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from backuplib import SOAK, content, pid
 from loadlib import HttpLoad, McpLoad
-from testlib import Hosts, Watch, health, play, reachable, ssh, start, wait_until
+from testlib import Hosts, Mcp, Watch, health, play, reachable, ssh, start, wait_until
 
 SCENARIO = Path(__file__).parents[1]
 HOSTS = Hosts(SCENARIO)
@@ -307,14 +307,20 @@ def test_what_was_edited_by_hand_is_repaired_and_loaded():
     ssh(BALANCER, f"cp -p {config} /var/tmp/kept && sed -i '/server {THIRD}/d' {config} && systemctl reload haproxy")
     wait_until(lambda: {name for _backend, name in server_states()} == {FIRST, SECOND}, "HAProxy has not loaded it")
     tell(f"set server erlmcp_http/{FIRST} state drain")
-    found = play("erlmcp.ops.check_health", HOSTS)
+    # More clients than it has been set up for.
+    with ExitStack() as stack:
+        for _number in range(45):
+            stack.enter_context(Mcp(BALANCER))
+        tell("set maxconn global 50")
+        found = play("erlmcp.ops.check_health", HOSTS)
     assert found.rc != 0
+    assert re.search("HAProxy has 4[5-9] connections, and takes 50", found.messages)
     # Edited back, and not loaded.
     ssh(BALANCER, f"mv /var/tmp/kept {config}")
     again = play("erlmcp.ops.check_health", HOSTS)
     servers, drained = "ERLMCP_BALANCER_SERVERS", "ERLMCP_SERVER_DRAINED"
     assert [{host: list(codes) for host, codes in played.page.items()} for played in (found, again)] == [
-        {BALANCER_NAME: ["ERLMCP_BALANCER_EDITED", servers, drained]},
+        {BALANCER_NAME: ["ERLMCP_BALANCER_EDITED", servers, "ERLMCP_BALANCER_FULL", drained]},
         {BALANCER_NAME: [servers, drained]},
     ]
     assert f"erlmcp_mcp does not know {THIRD}" in again.messages

@@ -11,6 +11,7 @@ manifest.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -91,10 +92,16 @@ def write_archive(
         raise OpsError(f"{stream_path} was not written: {failed}", kind="io") from failed
     except OSError as error:
         os.unlink(stream_path)
-        raise OpsError(f"{stream_path} was not written: {error}", kind="io") from error
+        raise OpsError(f"{stream_path} was not written: {_told(error)}", kind="io") from error
     except BaseException:
         os.unlink(stream_path)
         raise
+
+
+def _told(error):
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error.strerror
+    return f"{error.strerror}. Delete archives with the playbook prune_backups, or enlarge the file system"
 
 
 def read_archive(path, *, beside=None, identity=None, sink=None, on_header=None, tick=lambda done, total: None):

@@ -21,7 +21,9 @@ Text = fun
     (Term) -> unicode:characters_to_binary(io_lib:format("~0tp", [Term]))
 end,
 Path = fun(Name) ->
-    case filename:absname(Name) of
+    % Without asking for the working directory, which may be gone.
+    Absolute = case filename:pathtype(Name) of absolute -> filename:join([Name]); _ -> filename:absname(Name) end,
+    case Absolute of
         Raw when is_binary(Raw) -> Raw;
         Characters -> unicode:characters_to_binary(Characters, unicode, file:native_name_encoding())
     end

@@ -12,6 +12,7 @@ import socket
 
 from .._core.files import read_if_there
 from .._node.unit import Unit
+from .._tls.lifetime import lifetime
 
 _PATIENCE_SECONDS = 5
 # Where the configuration names itself, see role erlmcp_load_balancer.
@@ -36,6 +37,8 @@ def balancer_info(module, runner):
         "laid_down": laid_down,
         "edited": edited,
         "servers": found,
+        "sessions": parse_sessions(_ask(options["socket"], "show info")) if state.running else None,
+        "certificate": lifetime(options["tls_dir"], options["tls_renew_days"], runner),
         "differs": compare(found, options["servers"], _addresses) if state.running else [],
     }
 
@@ -69,6 +72,14 @@ def parse_servers(text):
         }
         for row in rows
     ]
+
+
+def parse_sessions(text):
+    """Return the connections that ``show info`` counts, and how many HAProxy takes; ``None`` when it told nothing."""
+    values = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    if "Maxconn" not in values:
+        return None
+    return {"current": int(values["CurrConns"]), "limit": int(values["Maxconn"])}
 
 
 def compare(found, wanted, addresses):

@@ -9,26 +9,28 @@ What one host lacks because another one is down is told once, of the one that is
 
 from __future__ import annotations
 
-from .row import CRIT, KEEPS_FROM_STARTING, OK, UNKNOWN, WARN, Row
+from .row import CRIT, KEEPS_FROM_STARTING, LAID_DOWN, OK, OTHER_NODE, UNKNOWN, WARN, Row
 
 # The worst first. What could not be looked at may be anything.
 _BY_WEIGHT = (CRIT, UNKNOWN, WARN, OK)
+# What the administration guide takes for the end of the capacity.
+_NEAR = 0.9
 _JOURNAL_LINES = 3
 _LINE_LENGTH = 200
 
 
-def make_page(nodes, balancers):
+def make_page(nodes, balancers, names):
     """Return what the filter ``health_page`` documents.
 
     :param nodes: host to ``node``, what module ``node_ready`` returned, and ``firewall``, what module ``firewall``
         did, or ``None``.
     :param balancers: host to what module ``balancer_info`` returned.
+    :param names: host to the name of its node.
     """
-    down = {seen["node"]["name"]: host for host, seen in nodes.items() if _is_down(seen["node"])}
+    down = {names[host]: host for host, seen in nodes.items() if not _was_asked(seen["node"]) or _is_down(seen["node"])}
     verdicts = [_verdict(host, _node_rows(seen, down), _node_line(seen, down), seen) for host, seen in nodes.items()]
-    lost = {*down.values(), *(host for host, seen in nodes.items() if not _was_asked(seen["node"]))}
     verdicts += [
-        _verdict(host, _balancer_rows(seen, lost), _balancer_line(seen), {"node": {}})
+        _verdict(host, _balancer_rows(seen, down.values()), _balancer_line(seen), {"node": {}})
         for host, seen in balancers.items()
     ]
     counts = {state: sum(each["state"] == state for each in verdicts) for state in _BY_WEIGHT}
@@ -59,7 +61,7 @@ def _was_asked(found):
 
 
 def _is_down(node):
-    return _was_asked(node) and not node["health"]["healthy"]
+    return not node["health"]["healthy"]
 
 
 def _not_asked(found):
@@ -88,11 +90,40 @@ def _node_rows(seen, down):
         return [_not_asked(node)]
     checks = [Row(**row) for row in node["checks"]]
     causes = [row for row in checks if row.code in KEEPS_FROM_STARTING]
+    if OTHER_NODE in (row.code for row in causes):
+        return causes
     rows = [*causes, *_health(node), *_company(node, down), *(row for row in checks if row not in causes)]
+    rows += _certificate(node["certificate"])
     firewall = seen["firewall"]
     if firewall is not None:
         rows += _firewall(firewall)
-    return rows
+    effects = _effects({row.code for row in causes})
+    return [row for row in rows if row.code not in effects]
+
+
+def _effects(causes):
+    """Return the codes of what is so only because of ``causes``, and is gone with them."""
+    effects = set()
+    if causes.intersection(LAID_DOWN):
+        # Without its cookie, its config or its programs nobody can ask it.
+        effects.add("ERLMCP_DISTRIBUTION")
+    if "ERLMCP_CONFIG_BROKEN" in causes:
+        effects.add("ERLMCP_RESTART_DUE")
+    return effects
+
+
+def _certificate(found):
+    if not found or not found["due"]:
+        return []
+    left = found["days_left"]
+    if left is None:
+        what = "the certificate is missing, or cannot be read"
+    elif left < 0:
+        what = f"the certificate has ended {-left} days ago"
+    else:
+        what = f"the certificate ends in {left} days"
+    state = WARN if left is not None and left >= 0 else CRIT
+    return [Row("ERLMCP_CERTIFICATE", state, what, "ansible-playbook erlmcp.ops.rotate_tls")]
 
 
 def _health(node):
@@ -185,7 +216,7 @@ def _node_line(seen, down):
     if not _was_asked(node):
         return ""
     lost = sorted(set(node["missing_members"]).intersection(down))
-    told = f", not {' '.join(lost)}, which is down (see there)" if lost else ""
+    told = f", not {' '.join(lost)} (see there)" if lost else ""
     return (
         f"{node['name']}: release {node['release']['running']}, healthy (level {node['health']['level']} answered), "
         f"sees {' '.join(node['members'])}{told}"
@@ -214,7 +245,19 @@ def _balancer_rows(seen, lost):
         rows.append(Row("ERLMCP_BALANCER_OUTDATED", CRIT, evidence, site))
     if seen["differs"]:
         rows.append(Row("ERLMCP_BALANCER_SERVERS", CRIT, "; ".join(seen["differs"]), site))
-    return [*rows, *_servers(seen["servers"], lost, site)]
+    rows += _sessions(seen["sessions"])
+    return [*rows, *_servers(seen["servers"], lost, site), *_certificate(seen["certificate"])]
+
+
+def _sessions(found):
+    if found and found["current"] >= _NEAR * found["limit"]:
+        yield Row(
+            "ERLMCP_BALANCER_FULL",
+            CRIT,
+            f"HAProxy has {found['current']} connections, and takes {found['limit']}: further clients wait",
+            "Add nodes (put new hosts into the inventory, then: ansible-playbook erlmcp.ops.site), or, where the nodes "
+            "can take more, raise erlmcp_load_balancer_maxconn and run the same",
+        )
 
 
 def _servers(servers, lost, site):

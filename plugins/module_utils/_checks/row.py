@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+# Nothing that is seen on such a host is of the node that was meant.
+OTHER_NODE = "ERLMCP_OTHER_NODE"
 # What keeps a node from starting again. The playbook site mends the last three, also in the run that is predicted.
 LAID_DOWN = ("ERLMCP_RELEASE_DAMAGED", "ERLMCP_COOKIE", "ERLMCP_CONFIG_BROKEN")
 KEEPS_FROM_STARTING = (
@@ -15,6 +17,7 @@ KEEPS_FROM_STARTING = (
     "ERLMCP_DISK_READ_ONLY",
     "ERLMCP_NOT_WRITABLE",
     "ERLMCP_PORT_TAKEN",
+    OTHER_NODE,
     *LAID_DOWN,
 )
 

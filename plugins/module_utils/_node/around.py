@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 from .._backup.under_way import STAGED, read_state, the_playbook
-from .._checks.row import CRIT, WARN, Row
+from .._checks.row import CRIT, OTHER_NODE, WARN, Row
 from .._cluster.lock import RUN_DIR, look_at_lock
 from .._core.errors import OpsError
 from .._erlang.node import PASSING
+from .._security.text import printable
 from .start_again import around, laid_down
+from .strain import near_limits, near_memory, read_memory
 from .unit import Unit
 
 AROUND_SPEC = {
@@ -50,14 +52,19 @@ def look_closely(observer, state, watched_services, runner):
     :param watched_services: names of services that must not have failed.
     """
     node = observer.spec
+    start = laid_down(observer)
+    if any(row.code == OTHER_NODE for row in start):
+        return start
     return [
         row
         for row in (
             *around(node, runner),
-            *laid_down(observer),
+            *start,
             *(_restore(directory) for directory in node["owned_dirs"]),
             _mnesia(observer, state),
-            *_unit(node, state),
+            *_unit(observer.unit, state),
+            *near_limits(state["name"], state["figures"]),
+            *_memory(observer.unit, state),
             _lock(node["service"]),
             *_services(watched_services, runner),
         )
@@ -72,9 +79,18 @@ def _services(services, runner):
             yield Row(
                 "ERLMCP_SERVICE_FAILED",
                 WARN,
-                f"{unit.name} has failed ({state.result}): journalctl -u {unit.name} tells why",
+                f"{unit.name} has failed ({state.result}){_said(unit.last_word())}: journalctl -u {unit.name} tells why",
                 f"Once that is mended: systemctl start {unit.name}",
             )
+
+
+def _said(text):
+    return f" after it said: {printable(text)}" if text else ""
+
+
+def _memory(unit, state):
+    found = read_memory(state["pid"], unit) if state["running"] else None
+    return near_memory(state["name"], *found) if found else []
 
 
 def _restore(data_dir):
@@ -108,8 +124,8 @@ def _mnesia(observer, state):
     )
 
 
-def _unit(node, state):
-    name, unit = f"{node['service']}.service", state["unit"]
+def _unit(service, state):
+    name, unit = service.name, state["unit"]
     if not unit["enabled"]:
         yield Row(
             "ERLMCP_UNIT_DISABLED",
@@ -122,8 +138,8 @@ def _unit(node, state):
         yield Row(
             "ERLMCP_RESTARTED",
             WARN,
-            f"systemd has started {name} again {restarts} times since somebody started it",
-            f"See why: journalctl -u {name}. The count begins anew with the next restart by a playbook",
+            f"systemd has started {name} again {restarts} times since somebody started it{_said(service.last_end())}",
+            f"See more: journalctl -u {name}. The count begins anew with the next restart by a playbook",
         )
     if state["running"] and state["restart_required"]:
         yield Row(

@@ -14,6 +14,7 @@ from .._config.live import named_peers
 from .._core.errors import OpsError
 from .._erlang.listeners import listeners, unnamed
 from .._erlang.node import PASSING, function_name
+from .._tls.lifetime import lifetime
 from .around import look_around, look_closely
 from .exclusion import wait_for_others
 from .observe import Expected, Observer, members_missing, not_healthy
@@ -78,7 +79,8 @@ def _report(module, observer, state, runner):
         return {"checks": look_around(module, runner)}
     rows = look_closely(observer, state, options["watched_services"], runner)
     journal = [] if state["health"]["healthy"] else observer.unit.last_lines()
-    return {"checks": [row.as_dict() for row in rows], "journal": journal}
+    certificate = lifetime(options["health"]["tls_dir"], options["tls_renew_days"], runner)
+    return {"checks": [row.as_dict() for row in rows], "journal": journal, "certificate": certificate}
 
 
 def connect_missing(observer, state, members, ports, check_mode):

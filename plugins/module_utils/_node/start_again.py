@@ -13,10 +13,12 @@ from __future__ import annotations
 import itertools
 import os
 import pwd
+import re
 import shlex
+import socket
 import stat
 
-from .._checks.row import CRIT, WARN, Row
+from .._checks.row import CRIT, OTHER_NODE, WARN, Row
 from .._config.plan import FILES
 from .._config.validate import validate
 from .._core import trees
@@ -36,7 +38,8 @@ _SHOWN = 3
 # Root's own: spools of backups, and what a file system has at its top.
 _SPOOL, _FOUND = ".erlmcp-", "lost+found"
 _MIB = 1024**2
-_SITE = "The playbook site lays it down anew"
+_SITE = "Lay it down anew: ansible-playbook erlmcp.ops.site"
+_NODE_NAME = re.compile(rb"^\s*-s?name\s+[\"']?([^\s\"']+)", re.MULTILINE)
 
 
 def around(node, runner):
@@ -57,12 +60,50 @@ def laid_down(observer):
 
     :param observer: an :class:`.observe.Observer`.
     """
-    release = observer.releases.state().wanted
-    if release is None:
-        # Nothing was laid down yet.
+    strange = _other_node(observer)
+    if strange:
+        # Whatever else is found there is not of this node.
+        return [strange]
+    release, config = _wanted(observer.releases), _wanted(observer.configs)
+    # Without a unit nothing was laid down yet.
+    if None in (release, config) and not observer.unit.state().is_laid_down:
         return []
-    rows = (_release(observer.releases.path(release), release), _cookie(observer.spec), _config(observer))
+    rows = [_release(release) if release else _gone("ERLMCP_RELEASE_DAMAGED", "no release is", observer.releases)]
+    if config:
+        rows += [_cookie(observer.spec), _config(observer)]
+    else:
+        rows.append(_gone("ERLMCP_CONFIG_BROKEN", "no config is", observer.configs))
     return [row for row in rows if row]
+
+
+def _wanted(slots):
+    """The directory with which the node would start, or ``None``."""
+    name = slots.state().wanted
+    return slots.path(name) if name and os.path.isdir(slots.path(name)) else None
+
+
+def _other_node(observer):
+    """Whether the host is that of another node: an address in the inventory that leads to a wrong machine."""
+    found = _NODE_NAME.findall(read_if_there(os.path.join(observer.configs.root, "vm.args")) or b"")
+    if not found or os.fsdecode(found[-1]) == observer.node.name:
+        return None
+    return Row(
+        OTHER_NODE,
+        CRIT,
+        f"the node of this host ({socket.gethostname()}) is {printable(os.fsdecode(found[-1]))}, and the inventory "
+        f"takes it for that of {observer.node.name}",
+        "Change nothing there. Look which host that is, and at its address in the inventory (ansible_host), and at "
+        "erlmcp_node_name",
+    )
+
+
+def _gone(code, what, slots):
+    return Row(
+        code,
+        CRIT,
+        f"{what} in {slots.root}, though the unit is there: was it moved away or deleted?",
+        f"Move it back, or, if it is lost, {_SITE[0].lower()}{_SITE[1:]}",
+    )
 
 
 def refuse_stop(observer, way_out, repaired=()):
@@ -228,12 +269,15 @@ def _ports(node, runner):
     ]
 
 
-def _release(directory, version):
+def _release(directory):
     damaged = damaged_files(directory)
     if not damaged:
         return None
     return Row(
-        "ERLMCP_RELEASE_DAMAGED", CRIT, f"release {version} in {directory} is damaged: {told_of(damaged)}", _SITE
+        "ERLMCP_RELEASE_DAMAGED",
+        CRIT,
+        f"release {os.path.basename(directory)} in {directory} is damaged: {told_of(damaged)}",
+        _SITE,
     )
 
 
@@ -258,7 +302,7 @@ def _cookie(node):
 def _config(observer):
     """Try a set that nobody has tried: what waits was tried when it was laid down, and a node has started with it."""
     slots = observer.configs.state()
-    if slots.next or slots.current is None or observer.runs_with_its_config():
+    if slots.next or observer.runs_with_its_config():
         return None
     directory = observer.configs.path(slots.current)
     files = {name: read_if_there(os.path.join(directory, name)) for name in FILES}

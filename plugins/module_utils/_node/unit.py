@@ -17,6 +17,8 @@ from .._core.errors import OpsError
 _TELLING = re.compile(
     r"\b(error|critical|alert|emergency|cannot|could not|crash|refused|denied|slogan)\b", re.IGNORECASE
 )
+# As the control command words it (explain_exit).
+_ENDS = "^[^ ]+: (a signal has ended it|the kernel has ended it|Erlang (has crashed|ran|has left))"
 _TELLING_LINES = 6
 _LAST_LINES = 6
 _LINE_LENGTH = 400
@@ -51,6 +53,10 @@ class UnitState:
     @property
     def running(self):
         return self.active in ("active", "reloading", "deactivating") and self.pid > 0
+
+    @property
+    def is_laid_down(self):
+        return self.load != "not-found"
 
     @property
     def settled_down(self):
@@ -137,6 +143,21 @@ class Unit:
         start = self.runner.run(["systemctl", "show", "-P", "ExecMainStartTimestamp", self.name]).out.strip()
         options = ["--no-pager", "--output=cat", "-n", "500", *(["--since", start] if start else [])]
         return telling_lines(self.runner.run(["journalctl", *options, "-u", self.name], timeout=30).out).splitlines()
+
+    def last_end(self):
+        """What the control command has said when the node last ended, or ``None``."""
+        options = ["--no-pager", "--output=cat", "-n", "1", "--grep", _ENDS]
+        return self.runner.run(["journalctl", *options, "-u", self.name], timeout=30).out.strip()[:_LINE_LENGTH] or None
+
+    def last_word(self):
+        """The last line that the unit itself has written, or ``None``."""
+        options = ["--no-pager", "--output=cat", "-n", "1", f"_SYSTEMD_UNIT={self.name}"]
+        return self.runner.run(["journalctl", *options], timeout=30).out.strip()[:_LINE_LENGTH] or None
+
+    def memory_max(self):
+        """The bytes that the unit may have, or ``None`` without a limit."""
+        found = self.runner.run(["systemctl", "show", "-P", "MemoryMax", self.name]).out.strip()
+        return int(found) if found.isdigit() else None
 
     def text(self):
         """The unit and its drop-ins as they are on disk, in the order in which they count."""

@@ -25,7 +25,7 @@ from .._core.slots import Slots
 from .archive import CHUNK, Release
 from .plan import Machine, State
 from .proof import RECORD
-from .whole import damaged_files, note_files
+from .whole import LIST, damaged_files, note_files
 
 STAGING = ".staging-"
 REMOVING = ".removing-"
@@ -106,7 +106,7 @@ class Store:
         sync_directory(self._releases)
 
     def _replace(self, plan, staging):
-        """Let both change places in one step, so that the links never point to nothing; then the old one goes."""
+        """Let both change places, so that the links never point to nothing; then the old one goes."""
         if self.slots.state() != plan.before.slots or self._recorded(plan.version) != plan.replaced:
             raise OpsError(
                 f"release {plan.version} was put to use on host {platform.node()} meanwhile, and stays as it is: run "
@@ -114,7 +114,7 @@ class Store:
                 kind="busy",
             )
         try:
-            exchange(str(staging), self.slots.path(plan.version))
+            (_exchange_contents if plan.repairs else exchange)(str(staging), self.slots.path(plan.version))
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOSYS):
                 raise
@@ -195,6 +195,20 @@ class _Tree:
 
     def _path(self, name):
         return os.path.join(self._root, name)
+
+
+def _exchange_contents(staging, directory):
+    """Let what is in both change places: a node that runs works in the directory, which has to stay what it is.
+
+    The list of files goes last, so that of a run that was killed in between the next one sees that it is damaged.
+    """
+    complete = sorted(os.listdir(staging), key=lambda name: (name in (LIST, RECORD), name))
+    for name in set(os.listdir(directory)) - set(complete):
+        os.rename(os.path.join(directory, name), os.path.join(staging, name))
+    for name in complete:
+        pair = os.path.join(staging, name), os.path.join(directory, name)
+        (exchange if os.path.lexists(pair[1]) else os.rename)(*pair)
+    sync_directory(directory)
 
 
 def _system_erts(runner):

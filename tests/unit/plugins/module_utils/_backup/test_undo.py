@@ -38,7 +38,7 @@ class FakeUnit:
         self.running = True
 
     def state(self):
-        return SimpleNamespace(running=self.running)
+        return SimpleNamespace(running=self.running, is_laid_down=False)
 
     def stop(self, _seconds):
         self.running = False
@@ -57,7 +57,7 @@ class FakeObserver:
         self.node = SimpleNamespace(name=OWN, runner=None)
         # Nothing is in the way of another start.
         self.spec = {"owned_dirs": [], "ports": []}
-        self.releases = SimpleNamespace(state=SlotState)
+        self.releases = self.configs = SimpleNamespace(state=SlotState, root="")
         self.unit = host.unit
         self.store = Store("running", members=host.members, running=host.members)
         self.host = host

@@ -34,7 +34,14 @@ BALANCER = {
     "edited": False,
     "servers": SERVERS,
     "differs": [],
+    "sessions": {"current": 89, "limit": 100},
+    "certificate": None,
 }
+CERTIFICATES = [
+    ({"days_left": None, "due": True}, CRIT, "cannot be read"),
+    ({"days_left": -1, "due": True}, CRIT, "has ended 1 days ago"),
+    ({"days_left": 0, "due": True}, WARN, "ends in 0 days"),
+]
 
 
 def node(name, **changes):
@@ -51,8 +58,13 @@ def node(name, **changes):
         "store": {"members": NODES, "running": NODES},
         "checks": [],
         "journal": [],
+        "certificate": None,
     }
     return {"node": {**well, **changes}, "firewall": FIREWALL}
+
+
+def page_of(nodes, balancers):
+    return make_page(nodes, balancers, {name: f"erlmcp@{name}" for name in nodes})
 
 
 def cluster(**changes):
@@ -77,7 +89,7 @@ def row(code, state):
 
 
 def test_a_cluster_that_is_well_is_a_line_a_host():
-    page = make_page(cluster(), {"lb": BALANCER})
+    page = page_of(cluster(), {"lb": BALANCER})
     assert not page["failed"]
     assert page["text"] == [
         *(
@@ -93,7 +105,7 @@ def test_one_fault_is_told_once_with_its_cause_its_journal_and_its_command():
     alone = {"missing_members": ["erlmcp@b"], "not_sharing": ["erlmcp@b"], "members": ["erlmcp@a", "erlmcp@c"]}
     servers = [{**each, "up": each["name"] != "b"} for each in SERVERS]
     taken = row("ERLMCP_PORT_TAKEN", CRIT)
-    page = make_page(
+    page = page_of(
         cluster(
             a=node("a", **alone), b=node("b", **DOWN, checks=[row("ERLMCP_LOCKED", WARN), taken]), c=node("c", **alone)
         ),
@@ -112,7 +124,7 @@ def test_one_fault_is_told_once_with_its_cause_its_journal_and_its_command():
         "WARN    b: ERLMCP_LOCKED: it is so",
         "        do: mend b",
     ]
-    assert page["text"][0].endswith("sees erlmcp@a erlmcp@c, not erlmcp@b, which is down (see there)")
+    assert page["text"][0].endswith("sees erlmcp@a erlmcp@c, not erlmcp@b (see there)")
     assert page["text"][-2:] == ["OK      lb: HAProxy runs, 2 of 3 servers are up", "4 hosts: 1 CRIT, 3 OK"]
 
 
@@ -137,14 +149,37 @@ def test_one_fault_is_told_once_with_its_cause_its_journal_and_its_command():
     ],
 )
 def test_what_is_wrong_with_a_node_is_one_row(changes, code, told):
-    page = make_page(cluster(a=node("a", **changes)), {})
+    page = page_of(cluster(a=node("a", **changes)), {})
     assert codes(page) == {"a": [code]}
     assert told in page["hosts"]["a"]["checks"][0]["evidence"]
     assert page["hosts"]["a"]["state"] == CRIT
 
 
+@pytest.mark.parametrize(("found", "state", "told"), CERTIFICATES)
+def test_a_certificate_that_ends_is_one_row_of_a_node_and_of_a_balancer(found, state, told):
+    page = page_of(cluster(a=node("a", certificate=found)), {"lb": {**BALANCER, "certificate": found}})
+    assert codes(page) == {"a": ["ERLMCP_CERTIFICATE"], "lb": ["ERLMCP_CERTIFICATE"]}
+    for host in ("a", "lb"):
+        assert page["hosts"][host]["state"] == state
+        assert told in page["hosts"][host]["checks"][0]["evidence"]
+    kept = {"days_left": 31, "due": False}
+    assert codes(page_of(cluster(a=node("a", certificate=kept)), {"lb": {**BALANCER, "certificate": kept}})) == {}
+
+
+def test_what_is_so_because_of_something_else_is_not_told():
+    due, silent = row("ERLMCP_RESTART_DUE", WARN), {"distribution_error": "no cookie"}
+    for cause, kept in (("ERLMCP_COOKIE", ["ERLMCP_RESTART_DUE"]), ("ERLMCP_CONFIG_BROKEN", [])):
+        page = page_of(cluster(a=node("a", checks=[due, row(cause, CRIT)], **silent)), {})
+        assert codes(page) == {"a": [cause, *kept]}
+
+
+def test_of_the_host_of_another_node_nothing_else_is_told():
+    page = page_of(cluster(a=node("a", **DOWN, checks=[row("ERLMCP_OTHER_NODE", CRIT)])), {})
+    assert codes(page) == {"a": ["ERLMCP_OTHER_NODE"]}
+
+
 def test_a_warning_fails_nobody():
-    page = make_page(cluster(a=node("a", checks=[row("ERLMCP_RESTART_DUE", WARN)])), {})
+    page = page_of(cluster(a=node("a", checks=[row("ERLMCP_RESTART_DUE", WARN)])), {})
     assert (page["failed"], page["hosts"]["a"]["state"]) == (False, WARN)
     assert page["text"][0].startswith("WARN    a: erlmcp@a: release 1.0.0, healthy")
     assert page["text"][1:3] == ["WARN    a: ERLMCP_RESTART_DUE: it is so", "        do: mend a"]
@@ -160,7 +195,8 @@ def test_a_warning_fails_nobody():
 )
 def test_what_could_not_be_looked_at_is_not_well_and_its_node_is_not_called_up(found, code):
     servers = [{**each, "up": each["name"] != "a"} for each in SERVERS]
-    page = make_page(cluster(a={"node": found, "firewall": None}), {"lb": {**BALANCER, "servers": servers}})
+    others = {name: node(name, missing_members=["erlmcp@a"]) for name in ("b", "c")}
+    page = page_of(cluster(a={"node": found, "firewall": None}, **others), {"lb": {**BALANCER, "servers": servers}})
     assert codes(page) == {"a": [code]}
     assert page["failed"]
     assert page["hosts"]["a"]["state"] == "UNKNOWN"
@@ -177,7 +213,7 @@ def test_what_could_not_be_looked_at_is_not_well_and_its_node_is_not_called_up(f
     ],
 )
 def test_a_firewall_that_differs_is_told(changes, told):
-    page = make_page(cluster(a={**node("a"), "firewall": {**FIREWALL, "pending": True, **changes}}), {})
+    page = page_of(cluster(a={**node("a"), "firewall": {**FIREWALL, "pending": True, **changes}}), {})
     assert codes(page) == {"a": ["ERLMCP_FIREWALL_DIFFERS"]}
     assert told in page["hosts"]["a"]["checks"][0]["evidence"]
 
@@ -194,19 +230,20 @@ def servers(**changes):
         ({"version": "2"}, "ERLMCP_BALANCER_OUTDATED", CRIT),
         ({"version": None}, "ERLMCP_BALANCER_OUTDATED", CRIT),
         ({"differs": ["erlmcp_mcp does not know c"]}, "ERLMCP_BALANCER_SERVERS", CRIT),
+        ({"sessions": {"current": 90, "limit": 100}}, "ERLMCP_BALANCER_FULL", CRIT),
         (servers(drained=True), "ERLMCP_SERVER_DRAINED", WARN),
         (servers(maintenance=True, up=False), "ERLMCP_SERVER_MAINTENANCE", WARN),
         (servers(up=False), "ERLMCP_SERVER_DOWN", CRIT),
     ],
 )
 def test_what_is_wrong_with_a_balancer_is_one_row(changes, code, state):
-    page = make_page(cluster(), {"lb": {**BALANCER, **changes}})
+    page = page_of(cluster(), {"lb": {**BALANCER, **changes}})
     assert codes(page) == {"lb": [code]}
     assert page["hosts"]["lb"]["state"] == state
 
 
 def test_a_balancer_that_could_not_be_looked_at_is_not_well():
-    assert make_page(cluster(), {"lb": {"unreachable": True}})["hosts"]["lb"]["state"] == "UNKNOWN"
+    assert page_of(cluster(), {"lb": {"unreachable": True}})["hosts"]["lb"]["state"] == "UNKNOWN"
 
 
 def test_the_filter_takes_what_the_roles_have_found():
@@ -217,7 +254,7 @@ def test_the_filter_takes_what_the_roles_have_found():
             "__erlmcp_firewall_inspected": {**FIREWALL, "pending": True},
         },
         "lb": {"__erlmcp_load_balancer_inspected": BALANCER},
-        "lost": {},
+        "lost": {"inventory_hostname": "lost"},
     }
     page = health_page(list(hostvars), hostvars)
     assert codes(page) == {"b": ["ERLMCP_FIREWALL_DIFFERS"], "lost": ["ERLMCP_NOT_LOOKED_AT"]}

@@ -26,7 +26,8 @@ STORE = (
     "{tables,[{item,[{'erlmcp@127.0.0.1',disc_copies}],7,true,{[key,value]},[],[]}]}]"
 )
 FIGURES = (
-    "[{applications,[{erlmcp,\"1.0.0\"}]},{memory_bytes,1},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},"
+    '[{applications,[{erlmcp,"1.0.0"}]},{memory_bytes,1},'
+    "{processes,1},{process_limit,9},{ports,1},{port_limit,9},{members,['erlmcp@127.0.0.1','erlmcp@127.0.0.2']},"
     f"{{store,{STORE}}}]"
 )
 
@@ -264,6 +265,7 @@ def ready(spec, runner, check_mode=False, **options):
         "wait_seconds": 0,
         "required": True,
         "connections_function": None,
+        "tls_renew_days": 30,
         **NOTHING,
         **options,
     }

@@ -20,6 +20,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.slots import Slot
 from ansible_collections.erlmcp.ops.plugins.module_utils._erlang.node import Unreachable
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.observe import Observer
 from ansible_collections.erlmcp.ops.plugins.module_utils._node.restart import Restart, plan, refuse_half_restored
+from ansible_collections.erlmcp.ops.plugins.module_utils._node.unit import UnitState
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import RECORD
 
 
@@ -89,6 +90,9 @@ class FakeUnit:
     def __init__(self, releases):
         self.releases = releases
         self.done = []
+
+    def state(self):
+        return UnitState()
 
     def reload_definitions(self):
         self.done.append("reload")

@@ -31,8 +31,9 @@ class FakeSystemd:
     def __init__(self, active):
         self.active = active
 
-    def run(self, _argv, **_options):
-        return Completed(0, f"ActiveState={self.active}\nResult=exit-code\n", "")
+    def run(self, argv, **_options):
+        said = "no space" if argv[0] == "journalctl" else f"ActiveState={self.active}\nResult=exit-code\n"
+        return Completed(0, said, "")
 
 
 def look(*directories, user="nobody", ports=()):
@@ -191,6 +192,8 @@ class FakeObserver:
             "ports": [],
         }
         self.has_started_so = True
+        self.unit = SimpleNamespace(state=lambda: SimpleNamespace(is_laid_down=self.has_unit))
+        self.has_unit = True
 
     def runs_with_its_config(self):
         return self.has_started_so
@@ -277,9 +280,33 @@ def test_a_config_that_nobody_has_started_with_is_tried(observer, tmp_path):
     assert laid_down(observer) == []
 
 
+def test_a_release_or_a_config_directory_that_is_gone_is_named_once(observer, tmp_path):
+    (tmp_path / "etc").rename(tmp_path / "moved")
+    (row,) = laid_down(observer)
+    assert (row.code, row.state) == ("ERLMCP_CONFIG_BROKEN", "CRIT")
+    assert f"no config is in {tmp_path}/etc" in row.evidence
+    (tmp_path / "moved").rename(tmp_path / "etc")
+    (tmp_path / "releases/1").rename(tmp_path / "gone")
+    assert codes(laid_down(observer)) == ["ERLMCP_RELEASE_DAMAGED"]
+
+
 def test_where_nothing_was_laid_down_nothing_is_missing(tmp_path):
-    (tmp_path / "etc").mkdir()
-    assert laid_down(FakeObserver(tmp_path)) == []
+    observer = FakeObserver(tmp_path)
+    observer.has_unit = False
+    assert laid_down(observer) == []
+
+
+@pytest.mark.parametrize("line", ["-name b@h", "-sname 'b@h'"])
+def test_the_host_of_another_node_is_named_and_nothing_there_is_stopped(observer, tmp_path, line):
+    (tmp_path / "etc/vm.args").write_text(f"-name a@h\n{line}\n")
+    (tmp_path / ".erlang.cookie").unlink()
+    (row,) = laid_down(observer)
+    assert (row.code, row.state) == ("ERLMCP_OTHER_NODE", "CRIT")
+    assert f"({socket.gethostname()}) is b@h, and the inventory takes it for that of a@h" in row.evidence
+    with pytest.raises(OpsError, match="is b@h"):
+        refuse_stop(observer, "")
+    (tmp_path / "etc/vm.args").write_text("-name a@h\n")
+    assert codes(laid_down(observer)) == ["ERLMCP_COOKIE"]
 
 
 def test_a_service_that_has_failed_is_named_and_warned_of():
@@ -294,6 +321,6 @@ def test_a_service_that_has_failed_is_named_and_warned_of():
     (code,), (text,) = warned("failed")
     assert code == "ERLMCP_SERVICE_FAILED"
     assert text == (
-        "a@h: logrotate.service has failed (exit-code): journalctl -u logrotate.service tells why. "
+        "a@h: logrotate.service has failed (exit-code) after it said: no space: journalctl -u logrotate.service tells why. "
         "Once that is mended: systemctl start logrotate.service"
     )

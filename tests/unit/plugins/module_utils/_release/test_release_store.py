@@ -21,6 +21,7 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._release.actions import
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.plan import plan_absent, plan_present
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.proof import RECORD, note_proven
 from ansible_collections.erlmcp.ops.plugins.module_utils._release.store import Store
+from ansible_collections.erlmcp.ops.plugins.module_utils._release.whole import damaged_files
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.killed import killed_everywhere
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._release.release_archives import (
     entry,
@@ -267,6 +268,34 @@ def test_killed_while_replacing(tmp_path):
         assert (Path(store.slots.root) / "next" / BEAM).read_bytes() == b"FOR1new"
         assert os.listdir(store.slots.path("")) == ["1"]
     assert seen == {b"FOR1old", b"FOR1new"}
+
+
+def test_a_damaged_release_is_repaired_below_a_node_that_works_in_it_whatever_kills_the_run(tmp_path):
+    path = tmp_path / "one.tar.gz"
+    read = partial(read_archive, str(path), pack(path, release_entries("1")), "erlmcp")
+
+    def install(store):
+        store.apply(plan_present(store.observe(), read(), stage=True, keep=3), read)
+
+    def prepare(number):
+        store = Store(str(tmp_path / f"opt-{number}"))
+        install(store)
+        store.slots.activate()
+        release = Path(store.slots.path("1"))
+        (release / BEAM).unlink()
+        (release / "more").touch()
+        return store
+
+    for store in killed_everywhere(prepare, install):
+        release = Path(store.slots.path("1"))
+        before = release.stat().st_ino
+        install(store)
+        assert damaged_files(str(release)) == []
+        assert (release / BEAM).read_bytes() == b"FOR1"
+        assert not (release / "more").exists()
+        assert release.stat().st_ino == before
+        assert os.listdir(store.slots.path("")) == ["1"]
+        assert store.observe().slots.current == "1"
 
 
 def test_what_was_activated_meanwhile_is_not_replaced(store, install, install_dir, monkeypatch):
