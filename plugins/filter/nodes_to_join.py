@@ -56,7 +56,8 @@ def nodes_to_join(hosts, expected, seed="", check_mode=False):
     stores = {state["name"]: state["store"] for state in states}
     if check_mode:
         members = [store["members"] for store in stores.values() if store]
-        stores = {name: store or _started(name, members) for name, store in stores.items()}
+        on_disk = {state["name"]: state.get("members_on_disk", []) for state in states}
+        stores = {name: store or _started(name, members, on_disk[name]) for name, store in stores.items()}
     return plan(stores, expected, seed)
 
 
@@ -66,8 +67,9 @@ def _state(host):
     return restarted or host["__erlmcp_cluster_node"]
 
 
-def _started(name, members):
-    return {"state": "running", "members": next((each for each in members if name in each), [])}
+def _started(name, members, on_disk):
+    """What a node that does not run yet will have: what others say of it, or else what is on its disk."""
+    return {"state": "running", "members": next((each for each in members if name in each), on_disk)}
 
 
 class FilterModule:

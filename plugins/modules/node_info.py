@@ -118,6 +118,12 @@ store:
     C(null) for one that it cannot read yet. C(null) when the node does not answer.
   type: dict
   returned: always
+members_on_disk:
+  description: Of a node that does not run, the node names in its Mnesia schema, read from the file; one that has left
+    the cluster may still be among them. Empty when it runs, and without a schema.
+  type: list
+  elements: str
+  returned: always
 not_sharing:
   description: Those of O(expect_members) with which it does not share its tables, with O(expect_shared_tables=true).
   type: list

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from testlib import Hosts, Watch, health, kill_after, play, ssh, start, wait_until_healthy
+from testlib import Hosts, Mcp, Watch, health, kill_after, play, ssh, start, wait_until_healthy
 
 HOSTS = Hosts(Path(__file__).parents[1])
 FIRST, SECOND, THIRD = HOSTS
+HOSTS_PROGRAM = Path(__file__).parents[2] / "shared/hosts.py"
 
 
 def pids():
@@ -156,6 +159,40 @@ def test_a_run_whose_last_check_fails_says_so_and_keeps_no_lock():
     finally:
         ssh(HOSTS[FIRST], "systemctl kill --signal CONT erlmcp")
     wait_until_healthy(HOSTS[FIRST])
+
+
+def power(state, name):
+    subprocess.run([sys.executable, HOSTS_PROGRAM, "power", state, name], check=True, capture_output=True, timeout=120)
+
+
+def test_a_host_that_goes_off_during_a_run_is_named_and_the_next_run_ends_it():
+    request = {"erlmcp_cluster_restart_reasons": ["requested"]}
+    with Mcp(HOSTS[FIRST]) as client:
+        client.call("put", key="before", value="acknowledged")
+        session = client.server["_meta"]["sessionId"]
+    before = pids()
+    running = start("erlmcp.ops.roll", HOSTS, request)
+    assert any("PLAY [Restart the nodes" in line for line in running.stdout)
+    power("kill", SECOND)
+    try:
+        printed = running.stdout.read()
+        assert running.wait(timeout=180) != 0, printed
+        found = play("erlmcp.ops.check_health", HOSTS, {"erlmcp_cluster_wait_seconds": 1})
+    finally:
+        power("on", SECOND)
+    assert found.page[SECOND].keys() == {"ERLMCP_UNREACHABLE"}
+    assert {code for host in (FIRST, THIRD) for code in found.page.get(host, ())} <= {"ERLMCP_LOCKED"}
+    assert ssh(HOSTS[THIRD], "systemctl show -P MainPID erlmcp").stdout.strip() == before[THIRD]
+    HOSTS.wait_until_whole()
+    with Watch(HOSTS) as watch:
+        done = play("erlmcp.ops.roll", HOSTS, request)
+    assert done.rc == 0, done.messages
+    assert pids()[THIRD] != before[THIRD]
+    assert watch.most_down_together() == 1
+    assert play("erlmcp.ops.check_health", HOSTS).page == {}
+    for address in HOSTS.values():
+        with Mcp(address, session=session) as client:
+            assert client.call("get", key="before")["content"][0]["text"] == "acknowledged"
 
 
 def test_a_requested_restart_restarts_every_node_once():

@@ -79,7 +79,8 @@ def _services(services, runner):
             yield Row(
                 "ERLMCP_SERVICE_FAILED",
                 WARN,
-                f"{unit.name} has failed ({state.result}){_said(unit.last_word())}: journalctl -u {unit.name} tells why",
+                f"{unit.name} has failed ({state.result}){_said(unit.last_word())}: journalctl -u {unit.name} "
+                "tells more",
                 f"Once that is mended: systemctl start {unit.name}",
             )
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 
 from .._cluster.peers import told_question
+from .._cluster.schema_file import members_on_disk
 from .._cluster.view import ABSENT, STORE_QUESTION, parse_store, why_waiting
 from .._config.live import without_live
 from .._core import trees
@@ -236,7 +237,8 @@ def node_info(module, runner):
     checks = look_around(module, runner)
     if options["assert_healthy"] and not expected.met(state):
         raise not_healthy(expected, state)
-    return {"changed": False, **expected.missed(state), **state, "checks": checks}
+    on_disk = [] if state["running"] else members_on_disk(options["node"]["owned_dirs"])
+    return {"changed": False, **expected.missed(state), **state, "checks": checks, "members_on_disk": on_disk}
 
 
 @dataclass(frozen=True)

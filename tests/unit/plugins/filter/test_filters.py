@@ -61,8 +61,9 @@ ALONE = {"state": "running", "members": ["a"], "rows": {"t": 0}}
 PAIR = {"state": "running", "members": ["a", "b"], "rows": {"t": 3}}
 
 
-def asked(name, store, restarted=None):
-    return {"__erlmcp_cluster_node": {"name": name, "store": store}, "__erlmcp_cluster_restarted": restarted or {}}
+def asked(name, store, restarted=None, on_disk=()):
+    node = {"name": name, "store": store, "members_on_disk": [*on_disk]}
+    return {"__erlmcp_cluster_node": node, "__erlmcp_cluster_restarted": restarted or {}}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def asked(name, store, restarted=None):
         ([asked("a", None), asked("b", PAIR)], True, []),
         ([asked("c", None), asked("a", PAIR), asked("b", PAIR)], True, ["c"]),
         ([asked("a", None), asked("b", None), asked("c", None)], True, ["b", "c"]),
+        ([asked("a", None, on_disk="abc"), asked("b", None, on_disk="abc"), asked("c", None, on_disk="c")], True, ["c"]),
         ([{}, asked("b", ALONE)], False, ["b"]),
     ],
 )

@@ -321,6 +321,6 @@ def test_a_service_that_has_failed_is_named_and_warned_of():
     (code,), (text,) = warned("failed")
     assert code == "ERLMCP_SERVICE_FAILED"
     assert text == (
-        "a@h: logrotate.service has failed (exit-code) after it said: no space: journalctl -u logrotate.service tells why. "
-        "Once that is mended: systemctl start logrotate.service"
+        "a@h: logrotate.service has failed (exit-code) after it said: no space: journalctl -u logrotate.service "
+        "tells more. Once that is mended: systemctl start logrotate.service"
     )
