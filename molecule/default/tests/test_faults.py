@@ -167,7 +167,10 @@ def test_what_is_gone_and_what_runs_short_is_named_and_mended():
     assert "no release is in /opt/erlmcp, though the unit is there" in found.messages
     assert re.search("after it said: erlmcp: Erlang has crashed: .*Cannot allocate", found.messages)
     assert re.search("has 24[0-9]{4} of the 262144 processes that it may have", found.output)
-    assert run(found.page[FIRST]["ERLMCP_CONFIG_BROKEN"]).rc == 0
+    foreseen = play("erlmcp.ops.site", HOSTS, options=["--check"])
+    done = run(found.page[FIRST]["ERLMCP_CONFIG_BROKEN"])
+    assert (foreseen.rc, done.rc) == (0, 0), foreseen.messages + done.messages
+    assert foreseen.changed == done.changed
     assert codes(play("erlmcp.ops.check_health", HOSTS)) == {THIRD: ["ERLMCP_LIMIT_NEAR", "ERLMCP_MEMORY"]}
     assert run(found.page[THIRD]["ERLMCP_MEMORY"]).rc == 0
     ssh(HOSTS[FIRST], "rm -r /etc/moved")

@@ -141,8 +141,13 @@ def test_a_node_is_not_taken_down_while_another_one_is():
     assert f"erlmcp@{FIRST} is left running" in done.messages
     assert f"erlmcp@{THIRD} is not connected" in done.messages
     assert pids() == before
+    # Stopped members come back as members, and that is what check mode says.
+    for name in (FIRST, SECOND):
+        ssh(HOSTS[name], "systemctl stop erlmcp")
+    foreseen = play("erlmcp.ops.site", HOSTS, {"erlmcp_node_log_level": "debug"}, ["--check"])
     repaired = play("erlmcp.ops.site", HOSTS, {"erlmcp_node_log_level": "debug"})
-    assert repaired.rc == 0, repaired.messages
+    assert (foreseen.rc, repaired.rc) == (0, 0), foreseen.messages + repaired.messages
+    assert foreseen.changed == repaired.changed
 
 
 def test_a_run_whose_last_check_fails_says_so_and_keeps_no_lock():

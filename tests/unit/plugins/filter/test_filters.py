@@ -76,7 +76,11 @@ def asked(name, store, restarted=None, on_disk=()):
         ([asked("a", None), asked("b", PAIR)], True, []),
         ([asked("c", None), asked("a", PAIR), asked("b", PAIR)], True, ["c"]),
         ([asked("a", None), asked("b", None), asked("c", None)], True, ["b", "c"]),
-        ([asked("a", None, on_disk="abc"), asked("b", None, on_disk="abc"), asked("c", None, on_disk="c")], True, ["c"]),
+        (
+            [asked("a", None, on_disk="abc"), asked("b", None, on_disk="abc"), asked("c", None, on_disk="c")],
+            True,
+            ["c"],
+        ),
         ([{}, asked("b", ALONE)], False, ["b"]),
     ],
 )
