@@ -337,6 +337,23 @@ def test_what_was_edited_by_hand_is_repaired_and_loaded():
     assert ssh(BALANCER, "stat -c '%U %a' /run/haproxy/erlmcp.sock").stdout.strip() == "root 600"
 
 
+def test_a_name_that_does_not_resolve_keeps_no_other_node_out(tmp_path):
+    inventory = tmp_path / "renamed.yml"
+    inventory.write_text(f"all: {{hosts: {{{THIRD}: {{erlmcp_address: gone.invalid}}}}}}\n")
+    renamed = ["-i", str(inventory)]
+    balancer = ["--limit", BALANCER_NAME, "--tags", "erlmcp_load_balancer"]
+    done = play("erlmcp.ops.site", HOSTS, options=[*renamed, *balancer])
+    assert done.rc == 0, done.messages
+    ssh(BALANCER, "systemctl restart haproxy")
+    wait_until(lambda: health(BALANCER) is not None, "HAProxy does not serve")
+    found = play("erlmcp.ops.check_health", HOSTS, options=renamed)
+    assert "ERLMCP_BALANCER_SERVERS" in found.page[BALANCER_NAME]
+    assert f"erlmcp_mcp finds no {THIRD}, since the balancer cannot resolve gone.invalid" in found.messages
+    back = play("erlmcp.ops.site", HOSTS, options=balancer)
+    assert back.rc == 0, back.messages
+    wait_until(lambda: play("erlmcp.ops.check_health", HOSTS).page == {}, "a server is missing")
+
+
 def told_who_is_at_work(running):
     """A second operator is, while an upgrade runs."""
     for line in running.stdout:

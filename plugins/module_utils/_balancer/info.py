@@ -95,7 +95,12 @@ def compare(found, wanted, addresses):
     texts += [f"{backend} knows {name}, which is no node" for backend, name in sorted(known.keys() - expected.keys())]
     for key in sorted(expected.keys() & known.keys()):
         server, node = known[key], expected[key]
-        if server["port"] != node["port"] or server["address"] not in addresses(node["host"]):
+        if not addresses(node["host"]):
+            texts.append(
+                f"{key[0]} finds no {key[1]}, since the balancer cannot resolve {node['host']}: set its address in the "
+                "inventory (erlmcp_address or ansible_host), or mend the name service"
+            )
+        elif server["port"] != node["port"] or server["address"] not in addresses(node["host"]):
             place = f"{server['address']}:{server['port']}"
             texts.append(f"{key[0]} looks for {key[1]} at {place} instead of {node['host']}:{node['port']}")
     return texts

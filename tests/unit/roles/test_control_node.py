@@ -4,7 +4,7 @@
 
 """What is done on the control node takes nothing over that is meant for hosts.
 
-A variable like ``ansible_become`` in ``group_vars/all`` is the control node's too, even one that is in no inventory, and
+A variable like ``ansible_become`` in ``group_vars/all`` is the control node's too, also when no inventory names it, and
 beats the keyword ``become`` of a task. So a task that is delegated there sets it as a variable.
 """
 

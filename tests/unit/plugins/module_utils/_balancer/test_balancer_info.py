@@ -51,6 +51,13 @@ def wanted(backend, name, host, port):
     [
         ([], []),
         ([wanted("erlmcp_http", "n2", "n2", 8080)], ["erlmcp_http does not know n2"]),
+        (
+            [wanted("erlmcp_mcp", "n1", "gone", 9000)],
+            [
+                "erlmcp_mcp finds no n1, since the balancer cannot resolve gone: set its address in the inventory "
+                "(erlmcp_address or ansible_host), or mend the name service"
+            ],
+        ),
         ([wanted("erlmcp_mcp", "n1", "n1", 1)], ["erlmcp_mcp looks for n1 at 10.0.0.1:9000 instead of n1:1"]),
         ([wanted("erlmcp_mcp", "n1", "n2", 9000)], ["erlmcp_mcp looks for n1 at 10.0.0.1:9000 instead of n2:9000"]),
         (
@@ -60,7 +67,7 @@ def wanted(backend, name, host, port):
     ],
 )
 def test_servers_that_differ_are_named(changed, told):
-    addresses = {"n1": {"10.0.0.1"}, "n2": {"10.0.0.2", "::2"}}
+    addresses = {"n1": {"10.0.0.1"}, "n2": {"10.0.0.2", "::2"}, "gone": set()}
     servers = {
         (each["backend"], each["name"]): each
         for each in (
