@@ -13,11 +13,15 @@ def run(module, action):
     """Call ``action(module)`` and exit with the dict it returns.
 
     :param module: an ``AnsibleModule``.
-    :param action: a function from the module to its result; raises :class:`OpsError` to refuse.
+    :param action: a function from the module to its result, with ``warnings`` if there are any; raises
+        :class:`OpsError` to refuse.
     """
     try:
         result = action(module)
     except (OpsError, OSError) as raised:
         error = system_error(raised) if isinstance(raised, OSError) else raised
         module.fail_json(msg=str(error), failure=error.as_dict())
+    # As a key of the result they are deprecated, and gone with ansible-core 2.23.
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     module.exit_json(**result)

@@ -22,7 +22,7 @@ from .._core.sets import Sets, group_id
 from .._erlang.node import Node, Unreachable
 from .keys import Keys
 from .openssl import OpenSSL
-from .plan import Held, days_left, is_renewed, reasons
+from .plan import Held, days_left, is_renewed, lacking, reasons
 from .serving import host_context, prove_served
 
 CERTIFICATE, KEY, AUTHORITIES, BOTH = FILES = ("cert.pem", "key.pem", "ca.pem", "both.pem")
@@ -166,7 +166,7 @@ class Keeper:
             "key": "the private key is not that of the certificate",
             "untrusted": f"it does not verify with the authorities that are given: {held.problem}",
             "expired": "it has ended",
-            "names": f"it lacks {', '.join(sorted(set(self.params['names']) - held.certificate.names))}",
+            "names": f"it lacks {', '.join(lacking(held.certificate, self.params['names']))}",
             "issuer": "the issuing authority did not issue it",
         }
         wrong = [problems[each] for each in reasons(held, self.params["names"], self.now, 0) if each in problems]

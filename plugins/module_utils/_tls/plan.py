@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 _DAY = 86400
 # Without one of these, nobody could connect.
@@ -29,6 +30,23 @@ class Held:
     by_issuer: bool = True
 
 
+def canonical(name):
+    """Return a name as it is compared: an address by its value, a DNS name in small letters."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        return name.lower()
+
+
+def lacking(found, names):
+    """Return the sorted names that a certificate lacks, however they are spelt.
+
+    :param found: a :class:`.openssl.Certificate`.
+    """
+    held = {canonical(name) for name in found.names}
+    return sorted(name for name in set(names) if canonical(name) not in held)
+
+
 def reasons(held, names, now, renew_days):
     """Return why another certificate is due, out of ``missing``, ``key``, ``untrusted``, ``expired``, ``expires``,
     ``names`` and ``issuer``.
@@ -46,7 +64,7 @@ def reasons(held, names, now, renew_days):
         "expired": left <= 0,
         "untrusted": left > 0 and held.problem is not None,
         "expires": 0 < left <= renew_days * _DAY,
-        "names": not set(names) <= found.names,
+        "names": bool(lacking(found, names)),
         "issuer": not held.by_issuer,
     }
     return [reason for reason, is_so in judged.items() if is_so]

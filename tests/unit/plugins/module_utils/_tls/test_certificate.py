@@ -16,7 +16,8 @@ from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import Ops
 from ansible_collections.erlmcp.ops.plugins.module_utils._tls.certificate import FILES, certificate
 from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._core.fake_creds import FakeCreds
 
-NAMES = ["node1.example.com", "192.0.2.1"]
+# As openssl prints none of them.
+NAMES = ["Node1.example.com", "192.0.2.1", "fd00::11"]
 
 
 def openssl(*arguments):
