@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass, field
 
 from .._core.errors import OpsError, system_error
+from .._core.module import take_no_umask
 from .._core.runner import Runner
 from .spec import SPECS
 
@@ -66,6 +67,7 @@ def main():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # What must be undone, like a node that was stopped for a copy, is.
     signal.signal(signal.SIGTERM, _terminate)
+    take_no_umask()
     raise SystemExit(run(sys.argv[1:], Runner()))
 
 

@@ -6,7 +6,18 @@
 
 from __future__ import annotations
 
+import os
+
 from .errors import OpsError, system_error
+
+
+def take_no_umask():
+    """Let directories that are made on the way be for everybody, whatever the umask of a login is.
+
+    With 077 the account of the node could not enter the parents of its data directory. What is not for everybody is
+    given its mode.
+    """
+    os.umask(0o022)
 
 
 def run(module, action):
@@ -16,6 +27,7 @@ def run(module, action):
     :param action: a function from the module to its result, with ``warnings`` if there are any; raises
         :class:`OpsError` to refuse.
     """
+    take_no_umask()
     try:
         result = action(module)
     except (OpsError, OSError) as raised:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.module import run
@@ -34,6 +36,15 @@ def test_warnings_are_no_key_of_the_result():
     module = FakeModule()
     run(module, lambda _module: {"changed": False, "warnings": ["one", "two"]})
     assert (module.result, module.warnings) == ({"changed": False}, ["one", "two"])
+
+
+def test_the_umask_of_a_login_decides_nothing(tmp_path):
+    before = os.umask(0o077)
+    try:
+        run(FakeModule(), lambda _module: os.makedirs(tmp_path / "srv/apps") or {})
+    finally:
+        os.umask(before)
+    assert [oct((tmp_path / name).stat().st_mode & 0o777) for name in ("srv", "srv/apps")] == ["0o755"] * 2
 
 
 @pytest.mark.parametrize("error", [OpsError("no", kind="input"), PermissionError(13, "no", "/etc/x")])
