@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import grp
+import os
 import pwd
+
+from .._core.errors import OpsError
+from .._core.files import read_if_there
 
 ACCOUNT_SPEC = {
     "user": {"type": "str", "required": True},
@@ -21,20 +25,43 @@ PACKAGES_SPEC = {"names": {"type": "list", "elements": "str", "required": True}}
 def account(module, _runner):
     """Say what ``ansible.builtin.group`` and ``ansible.builtin.user`` would change."""
     wanted = module.params
-    try:
-        gid = grp.getgrnam(wanted["group"]).gr_gid
-    except KeyError:
-        return {"differs": [f"group {wanted['group']} is missing"]}
-    try:
-        found = pwd.getpwnam(wanted["user"])
-    except KeyError:
-        return {"differs": [f"account {wanted['user']} is missing"]}
+    found = _found(pwd.getpwnam, wanted["user"])
+    if found and wanted["home"] != found.pw_dir:
+        _refuse_busy(found)
+    group = _found(grp.getgrnam, wanted["group"])
+    for what, name, there in (("group", wanted["group"], group), ("account", wanted["user"], found)):
+        if there is None:
+            return {"differs": [f"{what} {name} is missing"]}
     compared = (
-        ("group", gid, found.pw_gid),
+        ("group", group.gr_gid, found.pw_gid),
         ("home", wanted["home"], found.pw_dir),
         ("shell", wanted["shell"], found.pw_shell),
     )
     return {"differs": [f"{what} of account {wanted['user']}" for what, one, other in compared if one != other]}
+
+
+def _found(look_up, name):
+    try:
+        return look_up(name)
+    except KeyError:
+        return None
+
+
+def _refuse_busy(account):
+    """Say before anything is changed what ``usermod`` would say after half of it."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            owner = os.stat(f"/proc/{pid}").st_uid
+        except FileNotFoundError:
+            continue
+        if owner == account.pw_uid:
+            name = (read_if_there(f"/proc/{pid}/comm") or b"?").decode("utf-8", "replace").strip()
+            raise OpsError(
+                f"account {account.pw_name} has {account.pw_dir} for its home, and gets no other while a process runs "
+                f"under it: {pid} ({name}). Set erlmcp_home_dir to {account.pw_dir}, or erlmcp_user to another account; "
+                f"or end the process (systemctl status {pid} names its unit), and run again",
+                kind="account",
+            )
 
 
 def packages(module, runner):

@@ -59,7 +59,6 @@ def test_what_is_as_wanted_is_left_out_and_nothing_is_changed(module, tmp_path):
     [
         ({"user": "no-such-account"}, "account no-such-account is missing"),
         ({"group": "no-such-group"}, "group no-such-group is missing"),
-        ({"home": "/elsewhere"}, f"home of account {OWNER.pw_name}"),
         ({"shell": "/bin/elsewhere"}, f"shell of account {OWNER.pw_name}"),
         ({"group": OTHER_GROUP}, f"group of account {OWNER.pw_name}"),
     ],
@@ -67,6 +66,15 @@ def test_what_is_as_wanted_is_left_out_and_nothing_is_changed(module, tmp_path):
 def test_an_account_that_is_another_one(module, changed, named):
     differs, *_others = ask(module, [question("a", "account", **{**ACCOUNT, **changed})], Runner())
     assert differs == {"a": [named]}
+
+
+def test_an_account_gets_no_other_home_while_it_is_at_work(module, monkeypatch):
+    asked = [question("a", "account", **{**ACCOUNT, "home": "/elsewhere"})]
+    differs, refusals, _answers = ask(module, asked, Runner())
+    assert not differs
+    assert f"account {OWNER.pw_name} has {OWNER.pw_dir} for its home" in str(refusals[0])
+    monkeypatch.setattr(os, "listdir", lambda _path: ["self", "999999999"])
+    assert ask(module, asked, Runner())[:2] == ({"a": [f"home of account {OWNER.pw_name}"]}, [])
 
 
 class Dpkg:
