@@ -58,8 +58,8 @@ def _refuse_busy(account):
             name = (read_if_there(f"/proc/{pid}/comm") or b"?").decode("utf-8", "replace").strip()
             raise OpsError(
                 f"account {account.pw_name} has {account.pw_dir} for its home, and gets no other while a process runs "
-                f"under it: {pid} ({name}). Set erlmcp_home_dir to {account.pw_dir}, or erlmcp_user to another account; "
-                f"or end the process (systemctl status {pid} names its unit), and run again",
+                f"under it: {pid} ({name}). Set erlmcp_home_dir to {account.pw_dir}, or erlmcp_user to another "
+                f"account; or end the process (systemctl status {pid} names its unit), and run again",
                 kind="account",
             )
 
