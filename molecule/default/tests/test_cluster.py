@@ -242,6 +242,25 @@ def test_a_crash_dump_is_bounded_for_the_account_alone_and_in_no_archive():
     wait_until_healthy(address)
 
 
+def test_the_backup_of_the_night_runs_with_the_python_of_the_inventory():
+    name, address = list(HOSTS.items())[2]
+    ssh(address, "cp -L /usr/bin/python3 /usr/local/bin/python-of-ours")
+    ours = play(
+        "erlmcp.ops.site",
+        HOSTS,
+        {"ansible_python_interpreter": "/usr/local/bin/python-of-ours"},
+        ["--limit", name, "--tags", "erlmcp_backup"],
+    )
+    assert ours.rc == 0, ours.messages
+    ssh(address, "mv /usr/bin/python3 /usr/bin/python3.gone")
+    try:
+        ssh(address, "systemctl start erlmcp-backup", timeout=120)
+    finally:
+        ssh(address, "mv /usr/bin/python3.gone /usr/bin/python3")
+    back = play("erlmcp.ops.site", HOSTS, options=["--limit", name, "--tags", "erlmcp_backup"])
+    assert back.rc == 0, back.messages
+
+
 def test_sigterm_stops_the_node_cleanly():
     address = next(iter(HOSTS.values()))
     since = ssh(address, "date +%s.%N").stdout.strip()

@@ -33,6 +33,7 @@ def test_the_program_runs_and_says_what_it_can_do(path):
 
 def test_it_is_executable_and_a_failure_is_its_exit_status(path):
     assert path.read_bytes().startswith(b"#!/usr/bin/python3 -I\n")
+    assert program("/opt/python/bin/python3").startswith(b"#!/opt/python/bin/python3 -I\n")
     done = subprocess.run(
         [path, "--settings", path.parent / "none", "list"], capture_output=True, text=True, check=False
     )
