@@ -242,22 +242,20 @@ def test_a_crash_dump_is_bounded_for_the_account_alone_and_in_no_archive():
     wait_until_healthy(address)
 
 
-def test_the_backup_of_the_night_runs_with_the_python_of_the_inventory():
+def test_the_backup_of_the_night_runs_with_the_python_of_the_inventory(tmp_path):
     name, address = list(HOSTS.items())[2]
     ssh(address, "cp -L /usr/bin/python3 /usr/local/bin/python-of-ours")
-    ours = play(
-        "erlmcp.ops.site",
-        HOSTS,
-        {"ansible_python_interpreter": "/usr/local/bin/python-of-ours"},
-        ["--limit", name, "--tags", "erlmcp_backup"],
-    )
+    inventory = tmp_path / "python.yml"
+    inventory.write_text(f"all: {{hosts: {{{name}: {{ansible_python_interpreter: /usr/local/bin/python-of-ours}}}}}}\n")
+    options = ["--limit", name, "--tags", "erlmcp_backup"]
+    ours = play("erlmcp.ops.site", HOSTS, options=["-i", str(inventory), *options])
     assert ours.rc == 0, ours.messages
     ssh(address, "mv /usr/bin/python3 /usr/bin/python3.gone")
     try:
         ssh(address, "systemctl start erlmcp-backup", timeout=120)
     finally:
         ssh(address, "mv /usr/bin/python3.gone /usr/bin/python3")
-    back = play("erlmcp.ops.site", HOSTS, options=["--limit", name, "--tags", "erlmcp_backup"])
+    back = play("erlmcp.ops.site", HOSTS, options=options)
     assert back.rc == 0, back.messages
 
 
