@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,17 @@ def test_the_backup_of_the_night_runs_with_the_python_of_the_inventory(tmp_path)
         ssh(address, "mv /usr/bin/python3.gone /usr/bin/python3")
     back = play("erlmcp.ops.site", HOSTS, options=options)
     assert back.rc == 0, back.messages
+
+
+def test_clients_get_their_certificates_before_the_nodes_talk_tls(tmp_path):
+    """In the order in which README.md says it."""
+    given = {"erlmcp_tls_clients": ["early"], "erlmcp_tls_ca_dir": str(tmp_path / "ca")}
+    for changed in (True, False):
+        done = play("erlmcp.ops.client_certificates", HOSTS, given)
+        assert done.rc == 0, done.messages
+        assert bool(done.changed) == changed
+    client = tmp_path / "clients" / "early"
+    subprocess.run(["openssl", "verify", "-CAfile", client / "ca.pem", client / "cert.pem"], check=True)
 
 
 def test_sigterm_stops_the_node_cleanly():

@@ -175,7 +175,7 @@ def test_what_somebody_else_changed_meanwhile_is_left_alone(scale, pods, kuberne
     kubernetes.meanwhile = 8
     played = scale(pods)
     assert played.returncode != 0
-    assert "current replicas 3 does not match with actual 8" in played.output
+    assert "was changed by somebody else meanwhile, and is left alone with 8: run this again" in played.output
     assert kubernetes.writes == []
 
 
