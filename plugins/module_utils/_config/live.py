@@ -16,7 +16,7 @@ import re
 from .._core.errors import OpsError
 from .._erlang.distribution import distribution_of
 
-_PROTOCOLS = {None: "TCP", "inet_tls": "TLS", "inet6_tls": "TLS"}
+_PROTOCOLS = {None: "TCP", "inet_tcp": "TCP", "inet_tls": "TLS", "inet6_tls": "TLS"}
 _CLUSTER_NODES = re.compile(rb"\{(?:cluster_nodes|sync_nodes_optional),[^]]*\]\}")
 _NODE_NAME = re.compile(rb"[^\s,\[\]']+@[^\s,\[\]']+")
 
@@ -68,6 +68,7 @@ def check_same_protocol(node, current, wanted, runner):
     :param node: the ``node`` option of a module.
     :param current: file name to bytes of the set in use, or ``None``; ``wanted`` is like it.
     """
+    _check_known_protocol(wanted)
     if current is None or not current["vm.args"] or not named_peers(wanted["sys.config"]) - {node["name"]}:
         return
     before, after = (distribution_of(files["vm.args"], files["env.sh"] or b"").protocol for files in (current, wanted))
@@ -81,6 +82,17 @@ def check_same_protocol(node, current, wanted, runner):
         before=before,
         after=after,
     )
+
+
+def _check_known_protocol(wanted):
+    """Refuse a protocol that neither ``erl_call`` nor a hidden Erlang of ours talks: nobody could ask the node."""
+    protocol = distribution_of(wanted["vm.args"], wanted["env.sh"] or b"").protocol
+    if protocol not in _PROTOCOLS:
+        raise OpsError(
+            f"vm.args has -proto_dist {protocol}, over which this collection cannot ask a node: take it out of "
+            "erlmcp_node_vm_args. Nodes talk to each other over IPv4, or over TLS (erlmcp_tls_distribution_enabled)",
+            kind="protocol",
+        )
 
 
 def named_peers(content):
