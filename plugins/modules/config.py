@@ -24,6 +24,8 @@ description:
     C(<name>.before-erlmcp-ops-<time>).
   - A set that differs from the current one only in C(cluster_nodes), the names of the nodes to connect to, becomes
     current at once, without a restart. M(erlmcp.ops.cluster_peers) tells the running node.
+  - A set is refused with which the node would not have its data any more, since it would look for them in another
+    directory, or under another name.
 author:
   - erlmcp.ops contributors (@erlmcp)
 extends_documentation_fragment:

@@ -12,7 +12,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from testlib import CACHE, RELEASES, Hosts, play, ssh
+from testlib import CACHE, RELEASES, Hosts, Mcp, play, ssh
 
 HOSTS = Hosts(Path(__file__).parents[1])
 (ADDRESS,) = HOSTS.values()
@@ -241,3 +241,33 @@ class TestOnAServingNode:
         done = play("erlmcp.ops.site", HOSTS, {"erlmcp_release_archive": str(archive)})
         assert done.rc != 0
         assert "Releases are immutable" in done.messages
+
+    @pytest.mark.parametrize(
+        ("variables", "named"),
+        [
+            ({"erlmcp_data_dir": "/srv/erlmcp"}, ["/var/lib/erlmcp", "/srv/erlmcp", "erlmcp_data_dir", "mv -T"]),
+            ({"erlmcp_node_host": "n9.bad.test"}, ["erlmcp@n1.bad.test", "erlmcp@n9.bad.test", "erlmcp_node_host"]),
+        ],
+        ids=["directory", "name"],
+    )
+    def test_check_mode_refuses_what_would_leave_the_rows_behind(self, variables, named):
+        done = play("erlmcp.ops.site", HOSTS, variables, ["--check"])
+        assert done.rc != 0
+        assert [name for name in named if name not in done.messages] == []
+
+    def test_the_data_can_be_moved_as_the_run_says_that_refuses_to_leave_them_behind(self):
+        with Mcp(ADDRESS) as client:
+            session = client.server["_meta"]["sessionId"]
+            for number in range(100):
+                client.call("put", key=f"k{number}", value=number)
+        moved = {"erlmcp_data_dir": "/srv/erlmcp"}
+        before = ssh(ADDRESS, "ls -lR /etc/erlmcp /srv; systemctl show -P MainPID erlmcp").stdout
+        refused = play("erlmcp.ops.site", HOSTS, moved)
+        assert refused.rc != 0
+        assert ssh(ADDRESS, "ls -lR /etc/erlmcp /srv; systemctl show -P MainPID erlmcp").stdout == before
+        ssh(ADDRESS, refused.messages.partition("on the host: ")[2].partition(";")[0])
+        done = play("erlmcp.ops.site", HOSTS, moved)
+        assert done.rc == 0, done.messages
+        with Mcp(ADDRESS, session=session) as client:
+            stored = [client.call("get", key=f"k{number}")["content"][0]["text"] for number in range(100)]
+        assert stored == list(map(str, range(100)))

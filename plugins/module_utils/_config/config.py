@@ -18,6 +18,7 @@ from .admission import admit, check_admitted
 from .brought import OwnFiles, brought, contents, decoded, lacking, merged, not_taken, own_files, staying_out, told
 from .diff import diffs, lines_diff, mask, secret_forms
 from .erts import release_waits
+from .left_behind import check_keeps_data
 from .live import check_same_protocol, check_whole
 from .plan import plan
 from .spec import TEXTS
@@ -53,6 +54,7 @@ def lay_down(module, runner):
     current = observed.sets.get(observed.slots.current)
     check_whole(node["name"], current and current.files["sys.config"], wanted["sys.config"], params["left_out"])
     check_same_protocol(node, current and current.files, wanted, runner)
+    check_keeps_data(node, observed, wanted)
     todo = plan(wanted, observed)
     # A release that waits may bring another Erlang, which has to accept the old config too.
     validated = (todo.stage or todo.replace or release_waits(node)) and validate(

@@ -70,6 +70,11 @@ class Plan:
         return [*steps, *(f"link {name}" for name in self.links)]
 
 
+def made_by_hand(observed):
+    """Return name to content, for each of ``FILES``, of what an operator made there; ``None`` where there is none."""
+    return {name: observed.by_hand.get(name) for name in FILES} if observed.by_hand else None
+
+
 def plan(wanted, observed):
     """Return the :class:`Plan` that makes ``wanted`` run from the next restart on.
 
@@ -77,9 +82,8 @@ def plan(wanted, observed):
     """
     current = observed.sets.get(observed.slots.current)
     waiting = observed.sets.get(observed.slots.next)
-    adopted = None
-    if current is None and observed.by_hand:
-        adopted = {name: observed.by_hand.get(name) for name in FILES}
+    adopted = made_by_hand(observed) if current is None else None
+    if adopted:
         current = StoredSet(adopted)
     is_current = current is not None and current.holds(wanted)
     waits = waiting is not None and waiting.holds(wanted)

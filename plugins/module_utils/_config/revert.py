@@ -12,6 +12,7 @@ from dataclasses import replace
 from .._core.errors import OpsError
 from .._core.files import read_if_there
 from .._core.slots import Slots
+from .left_behind import left_behind
 from .plan import FILES
 from .validate import validate
 
@@ -32,7 +33,7 @@ def revert(module, runner):
     slots = Slots(node["config_dir"], "sets")
     before = slots.state()
     after = plan_revert(before)
-    validated = before != after and after.next is not None and _validate(slots.path(after.next), node, runner)
+    validated = before != after and after.next is not None and _validate(slots, after, node, runner)
     if before != after and not module.check_mode:
         if after.next is None:
             slots.unstage()
@@ -51,17 +52,29 @@ def revert(module, runner):
     }
 
 
-def _validate(directory, node, runner):
-    """Refuse a set that was changed since it ran, so that the node would not start with it."""
-    files = {name: read_if_there(os.path.join(directory, name)) for name in FILES}
+def _validate(slots, after, node, runner):
+    """Refuse a set with which the node would leave its rows behind, or that was changed since it ran."""
+    directory = slots.path(after.next)
+    files = _files(directory)
+    behind = left_behind(after.current and _files(slots.path(after.current)), files, node["service"])
+    if behind:
+        raise _refused(directory, f"is of another time: {behind[0]}")
     try:
         missing = [name for name, content in files.items() if content is None]
         if missing:
             raise OpsError(f"{' and '.join(missing)} is missing", kind="config")
         return validate(files, node, runner, [])
     except OpsError as error:
-        raise OpsError(
-            f"the previous config set {directory} is not what it was when it ran: {error}. Nothing was changed. "
-            "Correct the inventory and run the playbook site, which makes a set anew",
-            kind="config",
-        ) from error
+        raise _refused(directory, f"is not what it was when it ran: {error}") from error
+
+
+def _files(directory):
+    return {name: read_if_there(os.path.join(directory, name)) for name in FILES}
+
+
+def _refused(directory, problem):
+    return OpsError(
+        f"the previous config set {directory} {problem}. Nothing was changed. Correct the inventory and run the "
+        "playbook site, which makes a set anew",
+        kind="config",
+    )

@@ -58,6 +58,8 @@ class Host:
             "node": {
                 "name": "erlmcp@h.example",
                 "name_type": "long",
+                "release_name": "erlmcp",
+                "service": "erlmcp",
                 "user": USER,
                 "home_dir": str(self.root),
                 "install_dir": str(self.root / "opt"),
@@ -134,6 +136,28 @@ def test_erlang_runs_as_the_service_account_without_name_and_cookie(host):
     assert options["env"]["HOME"] == str(host.root)
     assert not {"-name", "-start_epmd", "-setcookie"} & set(argv)
     assert "inet_dist_listen_min" in argv
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_set_with_which_the_node_would_leave_its_data_behind_is_refused(host, check, by_hand):
+    old = host.root / "old"
+    old.mkdir()
+    (old / "rows.dets").touch()
+    text = f'[{{erlmcp, [{{data_dir, "{old}"}}]}}].\n'
+    if by_hand:
+        host.etc.mkdir()
+        (host.etc / "sys.config").write_text(text)
+    else:
+        host.config(text)
+        host.slots.activate()
+    before = host.files()
+    with pytest.raises(OpsError, match=f"its data in {old} .* in /srv/new .*erlmcp_data_dir") as raised:
+        host.config('[{erlmcp, [{data_dir, "/srv/new"}]}].\n', check=check)
+    assert raised.value.kind == "data"
+    assert host.files() == before
+    (old / "rows.dets").unlink()
+    assert host.config('[{erlmcp, [{data_dir, "/srv/new"}]}].\n', check=check)["changed"]
 
 
 def test_a_change_waits_and_its_return_is_forgotten(host):
@@ -255,6 +279,8 @@ def test_a_fresh_host_is_predicted_but_not_configured(host, missing):
     node = {
         "name": "erlmcp@h.example",
         "name_type": "long",
+        "release_name": "erlmcp",
+        "service": "erlmcp",
         "user": "no-such-account" if missing == "account" else USER,
         "home_dir": str(host.root),
         "install_dir": str(host.root / "opt"),

@@ -56,6 +56,19 @@ def test_a_set_that_was_changed_since_it_ran_is_refused(tmp_path, monkeypatch, d
     assert slots.state().next is None
 
 
+def test_a_set_of_before_the_data_was_moved_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(reverting, "validate", lambda *_arguments: True)
+    slots, module = on_its_way_back(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        text = f'[{{erlmcp, [{{data_dir, "{tmp_path / name}"}}]}}].'
+        (tmp_path / "sets" / name / "sys.config").write_text(text)
+    (tmp_path / "b" / "rows.dets").touch()
+    with pytest.raises(OpsError, match=r"set .*sets/a is of another time: .* its data in .*/b .*Nothing was changed"):
+        revert(module, None)
+    assert slots.state().next is None
+
+
 def on_its_way_back(root, check_mode=False):
     """Return slots with two sets, the second current, and the module."""
     slots = Slots(str(root), "sets")
@@ -65,4 +78,5 @@ def on_its_way_back(root, check_mode=False):
             (root / "sets" / name / file).write_text(f"of {name}")
         slots.stage(name)
         slots.activate()
-    return slots, SimpleNamespace(params={"node": {"config_dir": str(root)}}, check_mode=check_mode)
+    node = {"config_dir": str(root), "service": "erlmcp"}
+    return slots, SimpleNamespace(params={"node": node}, check_mode=check_mode)
