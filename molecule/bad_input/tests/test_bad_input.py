@@ -63,6 +63,20 @@ VARIABLES = {
         {"erlmcp_backup_members": ["data", "config", "tls"], "erlmcp_node_config_secrets": ["abcdefghijklmnopqrst"]},
         ["erlmcp_backup_members has tls", "erlmcp_node_config_secrets says"],
     ),
+    "what the sandboxes keep from node and backup": (
+        {
+            "erlmcp_data_dir": "/home/erlmcp/data",
+            "erlmcp_install_dir": "/var/log/erlmcp/releases",
+            "erlmcp_node_log_file": "/srv/erlmcp.log",
+            "erlmcp_backup_dir": "/var/tmp/backups",
+        },
+        [
+            "erlmcp_data_dir is '/home/erlmcp/data', which ProtectHome hides from erlmcp.service",
+            "erlmcp_install_dir is '/var/log/erlmcp/releases', where NoExecPaths lets erlmcp.service execute nothing",
+            "erlmcp_node_log_file is '/srv/erlmcp.log', which erlmcp.service cannot write",
+            "erlmcp_backup_dir is '/var/tmp/backups', which PrivateTmp hides from erlmcp-backup.service",
+        ],
+    ),
     "no archive": ({"erlmcp_release_archive": ""}, ["erlmcp_release_archive"]),
     "archive that is missing": ({"erlmcp_release_archive": "/nowhere/erlmcp.tar.gz"}, ["/nowhere/erlmcp.tar.gz"]),
     "wrong checksum": ({"erlmcp_release_checksum": f"sha256:{'0' * 64}"}, ["hashes to sha256:"]),

@@ -83,9 +83,9 @@ def _other_name(before, after):
         return None
     return (
         f"the tables in {directory} are those of {old}, and under the name {new} the node would load none of them",
-        "Set the name back (erlmcp_node_name, or what it is made of: erlmcp_node_base, erlmcp_node_host, "
-        f"erlmcp_node_name_type, ansible_host, the host's name in the inventory). In a cluster {old} can leave "
-        "(playbook leave_cluster) and come back under another name, with -e erlmcp_node_readmit=true",
+        "Set the name back (erlmcp_node_name, or what it is made of: erlmcp_node_host, erlmcp_node_name_type, "
+        f"ansible_host, the host's name in the inventory). In a cluster {old} can leave (playbook leave_cluster) and "
+        "come back under another name, with -e erlmcp_node_readmit=true",
     )
 
 
