@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ansible.errors import AnsibleError
@@ -14,6 +15,9 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
+# With -e or an inventory in INI it is one. Whoever reads these splits it.
+_MAY_BE_TEXT = ("erlmcp_cluster_leaving",)
+_EXAMPLES = {"list": ["..."], "dict": {"...": "..."}}
 _ROLES = Path(__file__).parents[2] / "roles"
 
 
@@ -46,7 +50,8 @@ class ActionModule(ActionBase):
             given = self._templar.template({name: task_vars[name] for name in spec})
         except AnsibleError as error:
             return [_said_by_filter(error)]
-        return ArgumentSpecValidator(spec).validate(given, validate_role_argument_spec=True).error_messages
+        validated = ArgumentSpecValidator(spec).validate(given, validate_role_argument_spec=True)
+        return [*validated.error_messages, *_texts(spec, given)]
 
     def _options_of(self, role):
         # Ansible's own loader takes eight times as long, for each host.
@@ -70,6 +75,17 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 said = _said_by_filter(error)
                 yield f"{made_of}: {said}" if made_of else said
+
+
+def _texts(spec, given):
+    """Yield what is given as a text in place of a list or a dictionary.
+
+    Ansible's check makes one of it, for itself alone: what reads the variable gets the text.
+    """
+    for name, option in spec.items():
+        if option["type"] in _EXAMPLES and isinstance(given[name], str) and name not in _MAY_BE_TEXT:
+            example = json.dumps({name: _EXAMPLES[option["type"]]})
+            yield f"{name} is a text: write it as a {option['type']}, in the inventory or with -e '{example}'"
 
 
 def _said_by_filter(error):

@@ -250,6 +250,23 @@ class TestOnAServingNode:
         assert "anotherCookie" not in done.output
         assert ssh(ADDRESS, "erlmcp ping").stdout == "pong\n"
 
+    def test_a_text_that_says_no_is_no(self):
+        """As ``-e name=false`` gives it, and an inventory in INI."""
+        another = {"erlmcp_cookie": "anotherCookieanotherCookie", "erlmcp_node_cookie_replace": "false"}
+        done = play("erlmcp.ops.site", HOSTS, another, ["--check"])
+        assert done.rc != 0
+        assert "/etc/erlmcp/home/.erlang.cookie is there with other content" in done.messages
+        off = {"erlmcp_http_enabled": "false", "erlmcp_tls_enabled": "no", "erlmcp_credentials_enabled": "off"}
+        done = play("erlmcp.ops.site", HOSTS, off, ["--check", "--diff"])
+        assert done.rc == 0, done.messages
+        # Not only the firewall, and no certificates.
+        assert {task for _host, task in done.changed} == {
+            "erlmcp.ops.erlmcp_node : Ensure the config set is laid down",
+            "erlmcp.ops.erlmcp_backup : Ensure command, settings, store and timer are laid down",
+            "erlmcp.ops.erlmcp_firewall : Ensure the firewall lets in what the rules say and nothing else",
+            "erlmcp.ops.erlmcp_cluster : Bring the node to what is on disk",
+        }
+
     def test_another_archive_of_an_installed_version_is_refused(self, tmp_path):
         archive = repack(tmp_path / "same.tar.gz", lambda _name, data: data)
         done = play("erlmcp.ops.site", HOSTS, {"erlmcp_release_archive": str(archive)})

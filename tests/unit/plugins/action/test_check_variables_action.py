@@ -52,6 +52,19 @@ def test_a_wrong_type_is_named_before_problems_are_looked_at_and_no_secret_is_sh
     assert "hush" not in output
 
 
+def test_a_text_is_no_list_and_no_dictionary_but_may_be_a_boolean_or_a_number(check):
+    options = {"roles": ["erlmcp", "erlmcp_node"]}
+    texts = {"erlmcp_firewall_client_addresses": "10.0.0.8", "erlmcp_node_config_secrets": "hush"}
+    status, output = check(options, erlmcp_node_environment="A=1", **texts)
+    assert status != 0
+    assert "erlmcp_firewall_client_addresses is a text: write it as a list, in the inventory or with -e " in output
+    assert "erlmcp_node_config_secrets is a text: write it as a list" in output
+    assert "erlmcp_node_environment is a text: write it as a dict" in output
+    assert "hush" not in output
+    status, output = check(options, erlmcp_tls_enabled="no", erlmcp_mcp_port="5005", erlmcp_cluster_leaving="a,b")
+    assert status == 0, output
+
+
 REFUSING = {
     "made": "{{ {'A B': 'c'} | erlmcp.ops.to_env_sh }}",
     "of_names": "{{ [{'inventory_hostname': 'n1', 'erlmcp_node_host': 'a b'} | erlmcp.ops.node_name] }}",
