@@ -7,16 +7,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
+from ansible_collections.erlmcp.ops.plugins.module_utils._config.misspelt import misspelt
 from ansible_collections.erlmcp.ops.plugins.module_utils._core.errors import OpsError
 
 # With -e or an inventory in INI it is one. Whoever reads these splits it.
 _MAY_BE_TEXT = ("erlmcp_cluster_leaving",)
+# Read before any role is.
+_OF_THE_INVENTORY = ("erlmcp_address", "erlmcp_gather_facts", "erlmcp_hosts", "erlmcp_node_base", "erlmcp_node_host")
+_OPTION = re.compile(r"^ +(erlmcp_\w+):$", re.MULTILINE)
 _EXAMPLES = {"list": ["..."], "dict": {"...": "..."}}
 _ROLES = Path(__file__).parents[2] / "roles"
 
@@ -33,30 +38,27 @@ class ActionModule(ActionBase):
                 "rendered": {"type": "dict", "default": {}},
             }
         )
+        spec, given, found = self._given(options["roles"], task_vars)
         # What has a wrong type would make the judgement fail without naming the variable.
-        found = self._type_errors(options["roles"], task_vars) or [
-            *self._problems(options["problems"]),
-            *self._refused(options["rendered"]),
-        ]
+        found = found or _type_errors(spec, given)
+        if not found:
+            found = [*self._problems(options["problems"]), *self._refused(options["rendered"])]
+            found += _negative(spec, given, " ".join(found))
+        if options["roles"]:
+            found += misspelt(task_vars, _known())
         if found:
             return {"failed": True, "msg": "\n".join(found), "problems": found}
         return {"changed": False}
 
-    def _type_errors(self, roles, task_vars):
-        options = {name: option for role in roles for name, option in self._options_of(role).items()}
+    def _given(self, roles, task_vars):
+        """Return the options of roles that are there, their values, and what a filter in one of them refuses."""
+        options = {name: option for role in roles for name, option in _options_of(role).items()}
         # The default of one that is not there is a template, which only its role can render.
         spec = {name: option for name, option in options.items() if name in task_vars and not _is_secret_text(option)}
         try:
-            given = self._templar.template({name: task_vars[name] for name in spec})
+            return spec, self._templar.template({name: task_vars[name] for name in spec}), []
         except AnsibleError as error:
-            return [_said_by_filter(error)]
-        validated = ArgumentSpecValidator(spec).validate(given, validate_role_argument_spec=True)
-        return [*validated.error_messages, *_texts(spec, given)]
-
-    def _options_of(self, role):
-        # Ansible's own loader takes eight times as long, for each host.
-        specs = yaml_load((_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
-        return specs["contract" if role == "erlmcp" else "main"]["options"]
+            return spec, {}, [_said_by_filter(error)]
 
     def _problems(self, names):
         found = []
@@ -75,6 +77,31 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 said = _said_by_filter(error)
                 yield f"{made_of}: {said}" if made_of else said
+
+
+def _options_of(role):
+    # Ansible's own loader takes eight times as long, for each host.
+    specs = yaml_load((_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    return specs["contract" if role == "erlmcp" else "main"]["options"]
+
+
+def _known():
+    """Names of all variables of all roles. To parse all of their specs takes too long, for each host."""
+    specs = (path.read_text(encoding="utf-8") for path in _ROLES.glob("*/meta/argument_specs.yml"))
+    return {*_OF_THE_INVENTORY, *(name for text in specs for name in _OPTION.findall(text))}
+
+
+def _type_errors(spec, given):
+    validated = ArgumentSpecValidator(spec).validate(given, validate_role_argument_spec=True)
+    return [*validated.error_messages, *_texts(spec, given)]
+
+
+def _negative(spec, given, told):
+    """Yield the numbers below 0 of which nothing was told yet. No number of the collection can be one."""
+    for name, option in spec.items():
+        is_number = option["type"] in ("int", "float") and given[name] is not None
+        if is_number and float(given[name]) < 0 and f"{name} is " not in told:
+            yield f"{name} is {given[name]}: set it to 0 or more"
 
 
 def _texts(spec, given):

@@ -17,8 +17,8 @@ description:
 options:
   _input:
     description:
-      - Variable name to value. Names that end in C(_port) and C(_dir) are judged as such. A port counts as unused when
-        the variable of the same name with C(_enabled) in place of C(_port) is false.
+      - Variable name to value. Names that end in C(_port), C(_dir) and C(_schedule) are judged as such. A port counts
+        as unused when the variable of the same name with C(_enabled) in place of C(_port) is false.
     type: dict
     required: true
   nodes:

@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - Checks in one task, on the control node, what several roles of this collection are given. Ansible itself would take
     a task for each role, and another one for what argument specifications cannot express.
-  - All problems are reported together. Of values, only one that is none of its variable's choices is shown.
+  - All problems are reported together. Of values, only numbers below 0 are shown, and one that is none of its
+    variable's choices.
 author:
   - erlmcp.ops contributors (@erlmcp)
 extends_documentation_fragment:
@@ -23,7 +24,10 @@ attributes:
     platforms: posix
 options:
   roles:
-    description: Names of roles of this collection, without its name. The types of their variables are checked.
+    description:
+      - Names of roles of this collection, without its name. The types of their variables are checked, a text in place
+        of a list or a dictionary is refused, and so are numbers below 0.
+      - Where there are some, a variable is refused whose name is that of one of the collection but for a letter.
     type: list
     elements: str
     default: []

@@ -20,6 +20,8 @@ _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{20,255}")
 # What the vault of inventory/example has for a secret.
 _PLACEHOLDER = "CHANGE_ME"
+_SHORTHANDS = "minutely|hourly|daily|weekly|monthly|quarterly|semi-?annually|bi-?annually|yearly|annually|anually"
+_DAYS = "(?:mon(?:day)?|tue(?:s(?:day)?)?|wed(?:nesday)?|thu(?:r(?:s(?:day)?)?)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?)"
 _OWN_DIRECTORIES = tuple(f"erlmcp_{name}_dir" for name in ("install", "config", "data", "log", "home"))
 _MAY_SHARE = frozenset(("erlmcp_http_port", "erlmcp_metrics_port"))
 
@@ -33,6 +35,7 @@ def contract_problems(contract, nodes):
     return [
         *_ports(contract),
         *_directories(contract),
+        *_schedules(contract),
         *_accounts(contract),
         *_node_names(nodes, contract.get("erlmcp_node_name_type", "long")),
         *_cookie(contract.get("erlmcp_cookie")),
@@ -85,6 +88,32 @@ def _directory_problem(value):
     if normal in _SYSTEM_DIRECTORIES or normal == "/":
         return "set it to a directory of its own, not to one of the system's"
     return None if normal == value else f"write it as {normal!r}"
+
+
+def _schedules(contract):
+    for name, value in contract.items():
+        if name.endswith("_schedule") and not _CALENDAR.fullmatch(str(value)):
+            yield (f"{name} is {value!r}: set it to a time of systemd, like *-*-* 02:30 (see systemd-analyze calendar)")
+
+
+def _listed(number):
+    """Return a pattern for numbers of a calendar: one or any, from one to another, in steps, with commas between."""
+    each = rf"(?:\*|{number}(?:\.\.{number})?)(?:/[0-9.]+)?"
+    return rf"{each}(?:,{each})*"
+
+
+def _calendar():
+    """Return a pattern for what systemd takes for the time of a timer."""
+    days = rf"{_DAYS}(?:(?:\.\.|-){_DAYS})?"
+    year, month, day = map(_listed, ("[0-9]{1,4}", "(?:0?[1-9]|1[0-2])", "(?:0?[1-9]|[12][0-9]|3[01])"))
+    hour, minute, second = map(_listed, ("(?:[01]?[0-9]|2[0-3])", "[0-5]?[0-9]", r"[0-5]?[0-9](?:\.[0-9]+)?"))
+    date, time = f"(?:{year}-)?{month}[-~]{day}", f"{hour}:{minute}(?::{second})?"
+    parts = rf"(?:{days}(?:,{days})*,?)?(?:(?:^| +){date})?(?:(?:^| +){time})?"
+    zone = rf"(?!(?:{_SHORTHANDS})$)[a-z_]+(?:/[a-z0-9_+-]+)*"
+    return re.compile(rf"(?=\S)(?:{_SHORTHANDS}|@[0-9]+|{parts})(?: +{zone})?", re.IGNORECASE)
+
+
+_CALENDAR = _calendar()
 
 
 def _accounts(contract):

@@ -65,6 +65,27 @@ def test_a_text_is_no_list_and_no_dictionary_but_may_be_a_boolean_or_a_number(ch
     assert status == 0, output
 
 
+def test_a_misspelt_variable_and_a_number_below_0_are_told_with_what_else_is_wrong(check):
+    options = {"roles": ["erlmcp", "erlmcp_node"], "problems": ["first", "of_keep"]}
+    numbers = {"erlmcp_node_stop_seconds": "-1", "erlmcp_node_config_keep": -2}
+    wrong = {**numbers, "of_keep": ["erlmcp_node_config_keep is -2: some other words"], "erlmcp_node_vmargs": {}}
+    status, output = check(options, **wrong)
+    assert status != 0
+    assert "a is wrong: correct a" in output
+    assert "erlmcp_node_stop_seconds is -1: set it to 0 or more" in output
+    assert "erlmcp_node_config_keep is -2: set" not in output
+    assert "erlmcp_node_vmargs is no variable of the collection: write erlmcp_node_vm_args" in output
+
+
+def test_a_misspelt_variable_of_a_role_that_is_not_checked_is_told_beside_a_wrong_type(check):
+    status, output = check({"roles": ["erlmcp"]}, erlmcp_backup_keepdays=3, erlmcp_mcp_port="many")
+    assert status != 0
+    assert "erlmcp_backup_keepdays is no variable of the collection: write erlmcp_backup_keep_days" in output
+    assert "erlmcp_mcp_port" in output
+    status, output = check({"roles": ["erlmcp"]}, erlmcp_address="10.0.0.1", erlmcp_hosts="all", erlmcp_own=1)
+    assert status == 0, output
+
+
 REFUSING = {
     "made": "{{ {'A B': 'c'} | erlmcp.ops.to_env_sh }}",
     "of_names": "{{ [{'inventory_hostname': 'n1', 'erlmcp_node_host': 'a b'} | erlmcp.ops.node_name] }}",

@@ -90,6 +90,57 @@ def test_a_bad_cookie_is_not_shown(cookie):
     assert not cookie or cookie not in problem
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        "*-*-* 02:30",
+        "daily",
+        "Sat,Thu,Mon..Wed,Sat..Sun",
+        "Mon,Sun 12-*-* 2,1:23",
+        "Wed *-1",
+        "Wed, 17:48",
+        "Wed..Sat,Tue 12-10-15 1:2:3",
+        "monday *-12-* 17:00",
+        "12,14,13,12:20,10,30",
+        "mon,fri *-1/2-1,3 *:30:45",
+        "03-05",
+        "2003-02..04-05",
+        "2003-03-05 05:40 UTC",
+        "weekly UTC",
+        "*-*~1",
+        "*:0/15",
+        "Sat *-*-1..7 18:00",
+        "02:30 Europe/Berlin",
+        "@1395716396",
+        "05:40:23.4200004/3.1700005",
+    ],
+)
+def test_a_time_of_systemd_is_no_problem(time):
+    assert contract_problems({"erlmcp_backup_schedule": time}, {}) == []
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "sometimes",
+        "",
+        "*-*-* 25:00",
+        "*-*-* 02:60",
+        "02:30 daily",
+        "2:30am",
+        "*-13-* 02:00",
+        "30 2 * * *",
+        "@daily",
+        "1d",
+        "*-*-32",
+        "*-*-*\n02:30",
+    ],
+)
+def test_what_is_no_time_of_systemd_is_told_with_one_that_is(time):
+    (problem,) = contract_problems({"erlmcp_backup_schedule": time}, {})
+    assert problem.startswith(f"erlmcp_backup_schedule is {time!r}: set it to a time of systemd, like *-*-* 02:30")
+
+
 def test_two_hosts_with_one_node_name_are_both_named():
     (problem,) = contract_problems({}, {"n1": "e@x.y", "n2": "e@x.y", "n3": "e@z.y"})
     assert problem == "n1 and n2 have the same node name 'e@x.y': set erlmcp_node_name or erlmcp_node_host"
