@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from .._core import trees
 from .._core.errors import OpsError
 from . import tarentry
+from .collect import exclusion
 from .manifest import HEADER_NAME, MANIFEST_NAME, check_beside, check_header, check_manifest, parse_name
 from .pipeline import CHUNK, ProgramFailed, Programs, write_all
 
@@ -287,10 +288,20 @@ def _identity(status):
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def _without(source):
+    """Say how an archive is made without a source; ``None`` where there is no archive without it."""
+    member, _slash, name = source.name.partition("/")
+    if member == "data":
+        return exclusion(name)
+    return f"leave {member} out of erlmcp_backup_members" if name else None
+
+
 def _changed(source):
+    # What is no data is written in an instant.
+    is_data = source.name.startswith("data/")
+    remedy = f"{_without(source)}, or set erlmcp_backup_method: stop" if is_data else "run again"
     return OpsError(
-        f"{source.path} changed while it was read, so the copy is worth nothing: name it in erlmcp_backup_exclude, "
-        "or set erlmcp_backup_method: stop",
+        f"{source.path} changed while it was read, so the copy is worth nothing: {remedy}",
         kind="changed",
         file=source.path,
     )
@@ -301,9 +312,9 @@ def _reading(source, action, *arguments):
     try:
         return action(*arguments)
     except OSError as error:
+        remedies = ["run again when it comes and goes", _without(source)]
         raise OpsError(
-            f"{source.path} cannot be read ({error.strerror}): name it in erlmcp_backup_exclude, or set "
-            "erlmcp_backup_method: stop when it comes and goes",
+            f"{source.path} cannot be read ({error.strerror}): {', or '.join(filter(None, remedies))}",
             kind="io",
             file=source.path,
         ) from error
@@ -311,7 +322,7 @@ def _reading(source, action, *arguments):
 
 def _refuse_other_kinds(source, status):
     if not stat.S_ISREG(status.st_mode):
-        raise OpsError(f"{source.path} is no regular file: name it in erlmcp_backup_exclude", kind="io")
+        raise OpsError(f"{source.path} is no regular file: {_without(source) or 'run again'}", kind="io")
 
 
 def _open_source(source):

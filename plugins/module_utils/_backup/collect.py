@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
 import stat
 
@@ -40,17 +41,23 @@ def regular_files(root, exclude=(), without=()):
         if not stat.S_ISREG(status.st_mode):
             skipped.append(name)
         elif not is_crash_dump(root, name):
-            _refuse_holes(os.path.join(root, name), status)
+            _refuse_holes(root, name, status)
             found.append(name)
     return found, skipped
 
 
-def _refuse_holes(path, status):
+def exclusion(name):
+    """Say how a file below the data directory is left out: there, and literally, since patterns are compared."""
+    return f"add '{glob.escape(name)}' to erlmcp_backup_exclude"
+
+
+def _refuse_holes(root, name, status):
     on_disk = status.st_blocks * 512
     if status.st_size - on_disk > max(_MOST_IN_HOLES, 9 * on_disk):
+        path = os.path.join(root, name)
         raise OpsError(
             f"{path} says that it has {status.st_size} bytes, and {on_disk} are on disk: an archive would hold its "
-            "holes as zeros. Remove it, or name it in erlmcp_backup_exclude",
+            f"holes as zeros. Remove it, or {exclusion(name)}",
             kind="data",
             file=path,
         )
@@ -123,8 +130,8 @@ def refuse_unaccounted(open_files, accounted, exclude):
     if unknown:
         raise OpsError(
             f"the node has {', '.join(unknown)} open for writing, and neither Mnesia nor DETS vouches for it: a copy "
-            "could be half-written. Set erlmcp_backup_method: stop, which stops the node for the copy, or name the "
-            "file in erlmcp_backup_exclude",
+            "could be half-written. Set erlmcp_backup_method: stop, which stops the node for the copy, or "
+            f"{' and '.join(map(exclusion, unknown))}",
             kind="open_files",
             files=unknown,
         )

@@ -277,7 +277,7 @@ class Offline:
         if self.release is None:
             raise OpsError(
                 f"no Erlang to read tables with: no release is installed under {spec['install_dir']}, and the host "
-                "has no Erlang; install one of them",
+                "has no Erlang: run the playbook site, which lays down a release",
                 kind="release",
             )
 

@@ -86,7 +86,9 @@ class Programs:
                 )
             except FileNotFoundError as missing:
                 raise OpsError(
-                    f"{argv[0]} is not installed on this host: install it, the role erlmcp_backup does", kind="command"
+                    f"{argv[0]} is not installed on this host: install the package {argv[0]}, which the playbook site "
+                    "does where the inventory needs it",
+                    kind="command",
                 ) from missing
         self._started.append((process, said))
         if stdin is not subprocess.PIPE:

@@ -13,7 +13,7 @@ import stat
 
 from .._core import trees
 from .._core.errors import OpsError
-from .._core.files import exchange, sync_directory, write_atomically
+from .._core.files import exchange, is_mount_point, sync_directory, write_atomically
 from .._core.scratch import scratch
 
 
@@ -22,10 +22,10 @@ def check_can_exchange(data_dir):
 
     :raises OpsError: naming the reason.
     """
-    if os.path.ismount(data_dir):
+    if is_mount_point(data_dir):
         raise OpsError(
-            f"{data_dir} is a mount point, and what is mounted cannot change places with a directory: set "
-            "erlmcp_data_dir to a directory below it",
+            f"{data_dir} is a mount point, and what is mounted cannot change places with a directory: "
+            f"{trees.way_off_the_mount(data_dir)}",
             kind="data",
         )
     with scratch(".erlmcp-probe", os.path.dirname(data_dir)) as probe:

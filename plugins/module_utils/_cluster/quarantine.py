@@ -14,8 +14,9 @@ import json
 import os
 
 from .._config.admission import admit, marker_path
+from .._core import trees
 from .._core.errors import OpsError
-from .._core.files import link_atomically, sync_directory, write_atomically
+from .._core.files import is_mount_point, link_atomically, sync_directory, write_atomically
 
 _UNIT_DIR = "/etc/systemd/system"
 
@@ -47,10 +48,10 @@ class Quarantine:
 
         :raises OpsError: naming it.
         """
-        if os.path.ismount(self.data_dir):
+        if is_mount_point(self.data_dir):
             raise OpsError(
-                f"{self.data_dir} is a mount point, so it cannot be set aside under another name: move the data one "
-                "level below (erlmcp_data_dir), or unmount it and run again",
+                f"{self.data_dir} is a mount point, so it cannot be set aside under another name: unmount it and run "
+                f"again, or {trees.way_off_the_mount(self.data_dir)} before",
                 kind="membership",
             )
 

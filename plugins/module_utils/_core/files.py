@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -67,6 +68,18 @@ def exchange(one, other):
         raise OSError(number, os.strerror(number), one)
     for directory in sorted({os.path.dirname(one), os.path.dirname(other)}):
         sync_directory(directory)
+
+
+def is_mount_point(path):
+    """Whether something is mounted at ``path``. ``os.path.ismount`` does not see what is of the same file system."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        return path in mount_points(stream.read())
+
+
+def mount_points(text):
+    """Return the paths in a ``mountinfo`` of the kernel, which has blanks and the like in octal."""
+    fields = [line.split(" ")[4] for line in text.split("\n") if line]
+    return {re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field) for field in fields}
 
 
 def read_if_there(path):

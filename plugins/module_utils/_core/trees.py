@@ -92,6 +92,17 @@ def check_place(path, account):
             )
 
 
+def way_off_the_mount(path):
+    """Say how what is kept in a mounted directory goes where it can be renamed, and where :func:`check_place` takes it.
+
+    :param path: of the mounted directory, which is the data directory.
+    """
+    return (
+        f"stop the node, move its data to a directory below, give {path} to root (chown root {path}), set "
+        "erlmcp_data_dir to the directory below, and run the playbook site"
+    )
+
+
 def open_below(top, relative, flags=FILE):
     """Open ``relative`` step by step below the opened directory ``top``; return a descriptor.
 

@@ -154,8 +154,23 @@ def test_a_file_that_changes_meanwhile(here, change):
 
     error = refused_write(here, members, "second|source1", tick=tick)
     assert error.kind == "changed"
-    assert "erlmcp_backup_exclude" in str(error)
-    assert "stop" in str(error)
+    assert "add 'second' to erlmcp_backup_exclude, or set erlmcp_backup_method: stop" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("member", "gone", "changed"),
+    [
+        ("data/deep/er", "or add 'deep/er' to erlmcp_backup_exclude", "or set erlmcp_backup_method: stop"),
+        ("tls/etc/key.pem", "or leave tls out of erlmcp_backup_members", "run again"),
+        ("mnesia.backup", "run again when it comes and goes", "run again"),
+    ],
+)
+def test_what_is_said_of_a_file_is_for_its_kind(here, member, gone, changed):
+    (source,) = sources(here / "sources", {member: b"s" * 3_000_000})
+    error = refused_write(here, [source], "changed while", tick=lambda done, total: os.utime(source.path, (1, 1)))
+    assert str(error).endswith(changed)
+    os.unlink(source.path)
+    assert str(refused_write(here, [source], "cannot be read")).endswith(gone)
 
 
 def test_a_file_that_changes_under_the_reader(here):

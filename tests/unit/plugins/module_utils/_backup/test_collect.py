@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -81,17 +82,25 @@ def test_what_a_process_writes_is_known(tmp_path):
 
 def test_open_files_that_nobody_vouches_for_are_refused():
     collect.refuse_unaccounted({"mnesia/LATEST.LOG", "audit.dets", ".erlmcp-backup-1/x"}, ["mnesia", "audit.dets"], [])
-    with pytest.raises(OpsError, match="journal.bin"):
-        collect.refuse_unaccounted({"journal.bin"}, ["mnesia"], [])
-    collect.refuse_unaccounted({"journal.bin"}, ["mnesia"], ["*.bin"])
+    unknown = {"journal.bin", "deep/[1].bin"}
+    with pytest.raises(OpsError, match="journal.bin") as refused:
+        collect.refuse_unaccounted(unknown, ["mnesia"], [])
+    collect.refuse_unaccounted(unknown, ["mnesia"], ["*.bin"])
+    collect.refuse_unaccounted(unknown, ["mnesia"], patterns_named(refused))
+
+
+def patterns_named(refused):
+    """What a refusal says that is to be added to the patterns of what is left out."""
+    return re.findall(r"add '(.+?)' to erlmcp_backup_exclude", str(refused.value))
 
 
 def test_a_file_of_holes_is_refused(tmp_path):
-    with open(tmp_path / "hole", "wb") as stream:
+    (tmp_path / "deep").mkdir()
+    with open(tmp_path / "deep" / "[1]", "wb") as stream:
         stream.truncate(2 * 1024**4)
-    with pytest.raises(OpsError, match=r"hole says that it has 2199023255552 bytes, and 0 are on disk"):
+    with pytest.raises(OpsError, match=r"deep/.1. says that it has 2199023255552 bytes, and 0 are on disk") as refused:
         collect.regular_files(tmp_path)
-    assert collect.regular_files(tmp_path, ["hole"]) == ([], [])
+    assert collect.regular_files(tmp_path, patterns_named(refused)) == ([], [])
 
 
 def test_directories_without_end_are_refused(tmp_path):

@@ -7,7 +7,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.erlmcp.ops.plugins.module_utils._core.files import link_atomically, write_atomically
+from ansible_collections.erlmcp.ops.plugins.module_utils._core.files import (
+    is_mount_point,
+    link_atomically,
+    mount_points,
+    write_atomically,
+)
 
 
 def test_a_file_is_replaced_with_its_mode(tmp_path):
@@ -47,3 +52,19 @@ def test_what_a_killed_run_left_beside_is_in_nobodys_way(tmp_path):
     write_atomically(str(tmp_path / "file"), b"whole")
     link_atomically(str(tmp_path / "link"), "target")
     assert sorted(os.listdir(tmp_path)) == ["file", "link"]
+
+
+MOUNT_INFO = """\
+479 457 0:42 / / rw,relatime shared:4 - overlay overlay rw,lowerdir=/a
+635 479 0:42 /var/lib/erlmcp /var/lib/erlmcp rw,relatime shared:4 - overlay overlay rw
+636 479 8:1 / /srv/of\\040two\\134words rw - ext4 /dev/sda1 rw
+"""
+
+
+def test_what_is_mounted_is_known_of_the_same_file_system_too():
+    assert mount_points(MOUNT_INFO) == {"/", "/var/lib/erlmcp", "/srv/of two\\words"}
+
+
+def test_the_kernel_is_asked(tmp_path):
+    assert is_mount_point("/proc")
+    assert not is_mount_point(str(tmp_path))
