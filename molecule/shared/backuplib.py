@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from testlib import Mcp, Threads, ssh
@@ -47,6 +47,18 @@ def content(address):
 
 def pid(address):
     return ssh(address, "systemctl show -P MainPID erlmcp").stdout.strip()
+
+
+@contextmanager
+def filled_by_old_restores(address, free):
+    """Let what failed restores have left long ago take all of the disk /srv/data but ``free`` bytes."""
+    there = "/srv/data/erlmcp.failed-restore-20260101T000000Z"
+    before = int(ssh(address, "df --output=avail -B1 /srv/data | tail -1").stdout)
+    ssh(address, f"mkdir {there}; head -c {before - free} /dev/zero > {there}/filler")
+    try:
+        yield
+    finally:
+        ssh(address, f"rm -rf {there}")
 
 
 def put(address, count, prefix="key", size=200):

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
-from backuplib import Writers, content, ops, pid, put
+from backuplib import Writers, content, filled_by_old_restores, ops, pid, put
 from testlib import Hosts, health, play, ssh, wait_until, wait_until_healthy
 
 PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
@@ -172,18 +174,17 @@ def test_a_full_store_leaves_no_archive_and_the_node_alone():
     assert one().rc == 0
 
 
-def test_the_disk_of_the_node_is_not_filled():
+def test_the_disk_of_the_node_is_not_filled_and_the_playbook_that_is_named_makes_room():
     kept = archives(SECOND)
-    free = int(ssh(SECOND, "df --output=avail -B1 /srv/data | tail -1").stdout)
-    ssh(SECOND, f"head -c {free - 40_000_000} /dev/zero > /srv/data/filler")
-    try:
-        refused = ops(SECOND, "backup", check=False)
-        assert refused[0] == 1
-        assert "make room" in refused[1]
-    finally:
-        ssh(SECOND, "rm /srv/data/filler")
-    assert archives(SECOND) == kept
-    assert health(SECOND)["status"] == "healthy"
+    with filled_by_old_restores(SECOND, 40_000_000):
+        status, told = ops(SECOND, "backup", check=False)
+        assert status == 1
+        assert archives(SECOND) == kept
+        assert health(SECOND)["status"] == "healthy"
+        playbook = re.search(r"make room, for example with the playbook (\w+)", told)[1]
+        done = play(f"erlmcp.ops.{playbook}", PAIR, {"erlmcp_hosts": "n2.backup.test"})
+        assert done.rc == 0, done.messages
+        ops(SECOND, "backup")
 
 
 def test_a_store_that_cannot_be_written_is_refused():
@@ -214,11 +215,13 @@ def test_a_failed_timer_run_is_told():
     try:
         assert ssh(SECOND, "systemctl start erlmcp-backup.service", check=False, timeout=120).returncode != 0
         told = "journalctl --no-pager -p crit -o cat -u 'erlmcp-backup-failed.service'"
-        ssh(SECOND, f"for i in $(seq 50); do {told} | grep -q . && exit; sleep 0.2; done; exit 1")
+        wait_until(lambda: ssh(SECOND, told).stdout, "nothing is told")
+        mended = re.search(r"then remove the cause and run: (systemctl start \S+)", ssh(SECOND, told).stdout)[1]
         metrics = ssh(SECOND, "cat /var/lib/prometheus/node-exporter/erlmcp_backup.prom").stdout
         assert "erlmcp_backup_last_failure_timestamp_seconds" in metrics
     finally:
         ssh(SECOND, "systemctl reset-failed; systemctl start erlmcp")
+    ssh(SECOND, mended, timeout=120)
 
 
 def test_retention_never_takes_the_last_verified_one():
@@ -314,6 +317,10 @@ def test_an_archive_that_no_signer_has_signed_is_refused_before_the_stop(tmp_pat
             assert refused.rc != 0
             assert problem in refused.messages
         assert pid(FIRST) == running
+        limit = ["--limit", "n1.backup.test"]
+        trusted = shlex.split(re.search(r"run once with (-e '.*?')", refused.messages)[1])
+        done = play("erlmcp.ops.restore", PAIR, {"erlmcp_backup_restore_archive": name, **signing}, [*limit, *trusted])
+        assert done.rc == 0, done.messages
         ssh(FIRST, f"mv /var/tmp/right {STORE}/{signed}.json")
         assert ops(FIRST, "restore", signed, "--data-only")[0] == 0
     finally:
@@ -363,6 +370,10 @@ def test_a_file_that_the_node_keeps_open_wants_a_stop_and_site_says_so():
     assert pid(bare) == before
     again = play("erlmcp.ops.site", PAIR, {"erlmcp_backup_log_days": 6}, ["--limit", "bare"])
     assert again.rc == 0, again.messages
+    without = re.search(r"add '(\S+)' to erlmcp_backup_exclude", done.messages)[1]
+    done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare", "erlmcp_backup_exclude": [without]})
+    assert done.rc == 0, done.messages
+    assert pid(bare) == before
     done = play("erlmcp.ops.backup", PAIR, {"erlmcp_hosts": "bare", "erlmcp_backup_method": "cold"})
     assert done.rc != 0
     assert "erlmcp_backup_method: hot" in done.messages

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from backuplib import content, ops, pid, put
+from backuplib import content, filled_by_old_restores, ops, pid, put
 from testlib import Hosts, Mcp, Watch, health, play, reachable, ssh, wait_until_healthy
 
 PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
@@ -106,33 +107,40 @@ def test_an_archive_of_another_node_needs_a_map():
 
 def test_where_an_archive_is_from_the_future_nobody_knows_the_latest():
     made, running = backup(SECOND), pid(SECOND)
-    later = f"{STORE}/erlmcp-n2.backup.test-20990101T000000Z.tar.zst"
-    ssh(SECOND, f"touch {later}")
+    when = re.search(r"\d{8}T\d{6}Z", made)[0]
+    later = made.replace(when, "20990101T000000Z")
+    ssh(SECOND, f"cp {made} {later}; sed 's/{when}/20990101T000000Z/g' {made}.json > {later}.json")
     try:
         status, refused = ops(SECOND, "restore", "latest", check=False)
         assert status == 1
-        assert "from the future" in refused
-        assert made.rpartition("/")[2] in refused
+        named = re.search(r"is from the future.* Name the one that is meant, for example (\S+)", refused)[1]
+        assert named == made.rpartition("/")[2]
+        ops(SECOND, "restore", named, "--check")
+        limit = ["--limit", "n2.backup.test", "--check"]
+        refused = play("erlmcp.ops.restore", PAIR, options=limit)
+        variable = re.search(r"is from the future.* Name a time with (\w+)", refused.messages)[1]
+        shown = play("erlmcp.ops.restore", PAIR, {variable: when}, limit)
+        assert shown.rc == 0, shown.messages
+        assert f"n2.backup.test (erlmcp@n2.backup.test) gets {named}" in shown.output
         assert [each["archive"] for each in ops(SECOND, "verify")[1]["results"]] == [made]
     finally:
-        ssh(SECOND, f"rm {later}")
+        ssh(SECOND, f"rm {later}*")
     assert pid(SECOND) == running
 
 
-def test_too_little_space_is_found_before_the_node_is_stopped():
+def test_too_little_space_is_found_before_the_node_is_stopped_and_the_playbook_that_is_named_makes_room():
     put(SECOND, 200, "bulk", 40_000)
     archive = backup(SECOND)
     running = pid(SECOND)
-    free = int(ssh(SECOND, "df --output=avail -B1 /srv/data | tail -1").stdout)
-    ssh(SECOND, f"head -c {free - 70_000_000} /dev/zero > /srv/data/filler")
-    try:
-        refused = ops(SECOND, "restore", archive, check=False)
-        assert refused[0] == 1
-        assert "MiB free" in refused[1]
-    finally:
-        ssh(SECOND, "rm /srv/data/filler")
-    assert pid(SECOND) == running
-    assert leftovers(SECOND) == ""
+    with filled_by_old_restores(SECOND, 70_000_000):
+        status, told = ops(SECOND, "restore", archive, check=False)
+        assert status == 1
+        assert pid(SECOND) == running
+        assert leftovers(SECOND) == ""
+        playbook = re.search(r"MiB free.*make room, for example with the playbook (\w+)", told)[1]
+        done = play(f"erlmcp.ops.{playbook}", PAIR, {"erlmcp_hosts": "n2.backup.test"})
+        assert done.rc == 0, done.messages
+        ops(SECOND, "restore", archive)
 
 
 def test_a_disk_that_fills_while_unpacking_loses_nothing():
