@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -84,6 +85,19 @@ def test_a_host_that_has_lost_its_key_says_what_to_do_and_site_does_it():
 def answers(address, url):
     files = "--cert /etc/erlmcp/certs/cert.pem --key /etc/erlmcp/certs/key.pem"
     return "healthy" in ssh(address, f"curl -sk --max-time 3 {files} {url}", check=False).stdout
+
+
+def test_where_systemd_cannot_encrypt_they_are_left_in_plain_text_as_the_refusal_says():
+    ((name, address),) = BOOKWORM.items()
+    options = ["--limit", name, "--check"]
+    ssh(address, "mv /usr/bin/systemd-creds /var/tmp")
+    try:
+        refused = play("erlmcp.ops.site", BOOKWORM, ENCRYPTED, options)
+        variable, value = re.search(r"systemd-creds is missing.* set (\w+) to (false)", refused.messages).groups()
+        done = play("erlmcp.ops.site", BOOKWORM, {**ENCRYPTED, variable: value == "true"}, options)
+        assert done.rc == 0, done.messages
+    finally:
+        ssh(address, "mv /var/tmp/systemd-creds /usr/bin")
 
 
 def test_private_keys_are_encrypted_and_put_back_without_a_restart():
