@@ -110,6 +110,15 @@ def test_an_exit_is_explained_by_what_has_left_a_trace(run, tmp_path, started):
     assert "it was not started, for the reason that stands above" in told()
 
 
+def programs(tmp_path, **contents):
+    """Lay down programs that are called in the place of the real ones; return the PATH with which they are found."""
+    directory = tmp_path / "releases/1.0.0/erts-13.1.5/bin"
+    for name, content in contents.items():
+        (directory / name).write_text(f"#!/bin/sh\n{content}\n")
+        (directory / name).chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
+
+
 NAMED = 'echo "name erlmcp at port 9100"'
 REFUSED = "exit 1"
 
@@ -135,13 +144,15 @@ REFUSED = "exit 1"
 )
 def test_a_node_that_does_not_answer_is_explained_by_what_is_seen(run, tmp_path, unit, epmd, erl_call, flags, cause):
     (tmp_path / "etc/vm.args").write_text(f"-name erlmcp@n1.test\n{flags}\n")
-    programs = {"systemctl": f"echo {unit}", "epmd": epmd, "erl_call": f"cat > /dev/null; {erl_call}"}
-    for name, content in programs.items():
-        program = tmp_path / "releases/1.0.0/erts-13.1.5/bin" / name
-        program.write_text(f"#!/bin/sh\n{content}\n")
-        program.chmod(0o755)
-    path = f"{tmp_path}/releases/1.0.0/erts-13.1.5/bin:{os.environ['PATH']}"
+    path = programs(tmp_path, systemctl=f"echo {unit}", epmd=epmd, erl_call=f"cat > /dev/null; {erl_call}")
     assert cause.format(home=tmp_path) in run("ping", check=False, PATH=path)
+
+
+def test_a_node_that_begins_to_answer_while_it_is_asked_refuses_no_cookie(run, tmp_path):
+    """It registers with epmd between the question and the look for the cause."""
+    answers = f"cat > /dev/null; [ -e {tmp_path}/asked ] && printf '{{ok, []}}' || {{ touch {tmp_path}/asked; exit 1; }}"
+    path = programs(tmp_path, systemctl="echo active", epmd=NAMED, erl_call=answers)
+    assert run("ping", PATH=path) == "pong\n"
 
 
 @pytest.mark.parametrize(
