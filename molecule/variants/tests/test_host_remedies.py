@@ -122,7 +122,7 @@ def test_data_that_is_a_mount_point_goes_where_the_refusal_says_and_is_restored_
     ops(FIRST, "backup")
     ssh(FIRST, f"rm {below}/kept")
     # Nothing was restored here yet.
-    verb = re.search(r"restore an archive of before instead \(erlmcp-ops (\w+) shows them\)", refused("restore", "--undo"))[1]
+    verb = re.search(r"an archive of before instead \(erlmcp-ops (\w+) shows them\)", refused("restore", "--undo"))[1]
     archive = ops(FIRST, verb)[1]["backups"][-1]["name"]
     assert ops(FIRST, "restore", archive)[1]["health"]["healthy"]
     assert ssh(FIRST, f"ls {below}").stdout == "kept\n"

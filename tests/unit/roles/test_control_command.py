@@ -150,8 +150,9 @@ def test_a_node_that_does_not_answer_is_explained_by_what_is_seen(run, tmp_path,
 
 def test_a_node_that_begins_to_answer_while_it_is_asked_refuses_no_cookie(run, tmp_path):
     """It registers with epmd between the question and the look for the cause."""
-    answers = f"cat > /dev/null; [ -e {tmp_path}/asked ] && printf '{{ok, []}}' || {{ touch {tmp_path}/asked; exit 1; }}"
-    path = programs(tmp_path, systemctl="echo active", epmd=NAMED, erl_call=answers)
+    asked = tmp_path / "asked"
+    erl_call = f"cat > /dev/null; [ -e {asked} ] && printf '{{ok, []}}' || {{ touch {asked}; exit 1; }}"
+    path = programs(tmp_path, systemctl="echo active", epmd=NAMED, erl_call=erl_call)
     assert run("ping", PATH=path) == "pong\n"
 
 
