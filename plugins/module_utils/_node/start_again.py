@@ -92,8 +92,7 @@ def _other_node(observer):
         CRIT,
         f"the node of this host ({socket.gethostname()}) is {printable(os.fsdecode(found[-1]))}, and the inventory "
         f"takes it for that of {observer.node.name}",
-        "Change nothing there. Look which host that is, and at its address in the inventory (ansible_host), and at "
-        "erlmcp_node_name",
+        "Change nothing there. Look which host that is, and at ansible_host and erlmcp_node_name in the inventory",
     )
 
 

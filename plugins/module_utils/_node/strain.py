@@ -17,7 +17,10 @@ _NEAR = 0.9
 _HOST_LEFT = 0.05
 _KIB, _MIB = 1024, 1024**2
 
-_LIMITS = (("processes", "process_limit"), ("ports", "port_limit"))
+_LIMITS = (
+    ("processes", "process_limit", "erlmcp_node_process_limit"),
+    ("ports", "port_limit", "erlmcp_node_port_limit"),
+)
 _RESTART = "A restart frees it for now: ansible-playbook erlmcp.ops.restart --limit {host}"
 
 
@@ -32,9 +35,9 @@ def near_limits(node, figures):
             "ERLMCP_LIMIT_NEAR",
             WARN,
             f"{node} has {figures[what]} of the {figures[limit]} {what} that it may have, and refuses work at the end",
-            f"Find what makes them, or raise erlmcp_node_{limit}. {_RESTART}",
+            f"Find what makes them, or raise {variable}. {_RESTART}",
         )
-        for what, limit in _LIMITS
+        for what, limit, variable in _LIMITS
         if figures and figures[what] >= _NEAR * figures[limit]
     ]
 

@@ -30,7 +30,7 @@ def test_what_is_nearly_a_variable_is_told_with_the_right_name(name, near):
 @pytest.mark.parametrize(
     "name",
     [
-        *KNOWN,
+        *sorted(KNOWN),
         "erlmcp_tmp_dir",
         "erlmcp_node_vm_args_of_old",
         "erlmcp_node_args",
