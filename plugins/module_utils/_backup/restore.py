@@ -24,7 +24,7 @@ import os
 import time
 
 from .._core import trees
-from .._core.errors import OpsError
+from .._core.errors import OpsError, system_error
 from .._core.files import sync_directory, write_atomically
 from .._node.observe import Observer
 from .._node.settling import Settling
@@ -294,9 +294,11 @@ class Restore:
             if self.options["state"] in ("exchanged", "started"):
                 return {"tables": state["tables"]}
             healthy = self._start_and_prove(state["tables"])
-        except OpsError as error:
+        except (OpsError, OSError) as raised:
+            # A disk that fails here must not leave the node stopped.
+            error = system_error(raised) if isinstance(raised, OSError) else raised
             # Who is restored with others must not start with old tables among new ones.
-            raise self._failure(state, error) if self.options["together"] else self._go_back(state, error) from error
+            raise self._failure(state, error) if self.options["together"] else self._go_back(state, error) from raised
         state["downtime_seconds"] = self._down_since(state["stopped_at"])
         self._note({**state, "phase": PROVEN})
         result = {"downtime_seconds": state["downtime_seconds"], "health": healthy["health"], "tables": state["tables"]}
@@ -483,7 +485,7 @@ class Restore:
             try:
                 self._start_and_prove([])
                 outcome = "The old state is back and serving"
-            except OpsError as again:
+            except (OpsError, OSError) as again:
                 outcome = f"The old state is back, but {again}"
         self._clear()
         kept_text = f" What failed is kept in {kept}." if kept else ""

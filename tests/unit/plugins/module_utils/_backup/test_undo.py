@@ -161,6 +161,23 @@ def test_a_node_that_does_not_serve_with_it_has_what_it_had(host):
     assert (host.path / f"{COPY}.json").exists()
 
 
+def test_a_disk_that_fails_while_the_node_is_stopped_leaves_it_with_what_it_had(host, monkeypatch):
+    was, carry_out = host.everything(), module.Swap.carry_out
+    failing = [OSError(5, "Input/output error", "/var/lib/erlmcp")]
+
+    def carry_out_later(swap):
+        if failing:
+            assert not host.unit.running
+            raise failing.pop()
+        carry_out(swap)
+
+    monkeypatch.setattr(module.Swap, "carry_out", carry_out_later)
+    with pytest.raises(OpsError, match="/var/lib/erlmcp: Input/output error.*\nThe old state is back and serving"):
+        host.do("reverted")
+    assert host.everything() == was
+    assert host.unit.running
+
+
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize(
     ("members", "together"), [((OWN, OTHER), []), ((OWN,), [OWN, OTHER])], ids=["now", "when it was restored"]
