@@ -3,7 +3,8 @@
 # ansible_collections/erlmcp/ops, and prints it. Checks run side by side.
 set -euo pipefail
 
-copy=$ERLMCP_OPS_CACHE/copy/$1/ansible_collections/erlmcp/ops
+# Of this checkout: another one may be checked at the same time.
+copy=$ANSIBLE_COLLECTIONS_PATH/copy/$1/ansible_collections/erlmcp/ops
 mkdir -p "$copy"
 git ls-files -z --cached --others --exclude-standard --deduplicate \
     | while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done \
