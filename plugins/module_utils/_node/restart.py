@@ -10,7 +10,7 @@ import contextlib
 import time
 
 from .._backup.under_way import STAGED, read_state, the_playbook
-from .._checks.row import LAID_DOWN
+from .._checks.row import LAID_DOWN, OTHER_NODE
 from .._core.errors import OpsError
 from .._erlang.node import Unreachable
 from .._erlang.terms import Atom, format_term
@@ -61,7 +61,7 @@ def node_restart(module, runner):
         refuse_half_restored(options["data_dir"], observer.node.name)
     if module.check_mode and steps:
         # Of what is predicted more was laid down than can be seen.
-        restart.check_can_start(before, LAID_DOWN if options["predicted_next"] else ())
+        restart.check_can_start(before, (*LAID_DOWN, OTHER_NODE) if options["predicted_next"] else ())
     if module.check_mode or not steps:
         return _result(before, reasons, steps)
     with node_lock(options["node"], "restart"):

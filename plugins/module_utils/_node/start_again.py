@@ -60,11 +60,14 @@ def laid_down(observer):
 
     :param observer: an :class:`.observe.Observer`.
     """
-    strange = _other_node(observer)
+    release, config = _wanted(observer.releases), _wanted(observer.configs)
+    # What an operator has made there stands in the directory itself.
+    if config is None and os.path.exists(os.path.join(observer.configs.root, "sys.config")):
+        config = observer.configs.root
+    strange = config and _other_node(observer, config)
     if strange:
         # Whatever else is found there is not of this node.
         return [strange]
-    release, config = _wanted(observer.releases), _wanted(observer.configs)
     # Without a unit nothing was laid down yet.
     if None in (release, config) and not observer.unit.state().is_laid_down:
         return []
@@ -77,14 +80,17 @@ def laid_down(observer):
 
 
 def _wanted(slots):
-    """The directory with which the node would start, or ``None``."""
-    name = slots.state().wanted
-    return slots.path(name) if name and os.path.isdir(slots.path(name)) else None
+    """The directory with which the node would start, wherever the link leads, or ``None``."""
+    path = os.path.realpath(os.path.join(slots.root, "next" if slots.state().next else "current"))
+    return path if os.path.isdir(path) else None
 
 
-def _other_node(observer):
-    """Whether the host is that of another node: an address in the inventory that leads to a wrong machine."""
-    found = _NODE_NAME.findall(read_if_there(os.path.join(observer.configs.root, "vm.args")) or b"")
+def _other_node(observer, config):
+    """Whether the host is that of another node: an address in the inventory that leads to a wrong machine.
+
+    A node that gets another name is not: the config that waits for its turn has the new one.
+    """
+    found = _NODE_NAME.findall(read_if_there(os.path.join(config, "vm.args")) or b"")
     if not found or os.fsdecode(found[-1]) == observer.node.name:
         return None
     return Row(
@@ -301,7 +307,7 @@ def _cookie(node):
 def _config(observer):
     """Try a set that nobody has tried: what waits was tried when it was laid down, and a node has started with it."""
     slots = observer.configs.state()
-    if slots.next or observer.runs_with_its_config():
+    if slots.next or slots.current is None or observer.runs_with_its_config():
         return None
     directory = observer.configs.path(slots.current)
     files = {name: read_if_there(os.path.join(directory, name)) for name in FILES}

@@ -298,15 +298,28 @@ def test_where_nothing_was_laid_down_nothing_is_missing(tmp_path):
 
 @pytest.mark.parametrize("line", ["-name b@h", "-sname 'b@h'"])
 def test_the_host_of_another_node_is_named_and_nothing_there_is_stopped(observer, tmp_path, line):
-    (tmp_path / "etc/vm.args").write_text(f"-name a@h\n{line}\n")
+    (tmp_path / "etc/sets/one/vm.args").write_text(f"-name a@h\n{line}\n")
     (tmp_path / ".erlang.cookie").unlink()
     (row,) = laid_down(observer)
     assert (row.code, row.state) == ("ERLMCP_OTHER_NODE", "CRIT")
     assert f"({socket.gethostname()}) is b@h, and the inventory takes it for that of a@h" in row.evidence
     with pytest.raises(OpsError, match="is b@h"):
         refuse_stop(observer, "")
-    (tmp_path / "etc/vm.args").write_text("-name a@h\n")
+    # It gets another name with the config that waits.
+    (tmp_path / "etc/sets/two").mkdir()
+    (tmp_path / "etc/sets/two/vm.args").write_text("-name a@h\n")
+    observer.configs.stage("two")
     assert codes(laid_down(observer)) == ["ERLMCP_COOKIE"]
+
+
+def test_what_an_operator_has_laid_down_elsewhere_is_not_gone(observer, tmp_path):
+    (tmp_path / "by-hand").mkdir()
+    (tmp_path / "current").unlink()
+    (tmp_path / "current").symlink_to("by-hand")
+    (tmp_path / "etc/current").unlink()
+    assert codes(laid_down(observer)) == ["ERLMCP_CONFIG_BROKEN"]
+    (tmp_path / "etc/sys.config").write_text("[].")
+    assert laid_down(observer) == []
 
 
 def test_a_service_that_has_failed_is_named_and_warned_of():
