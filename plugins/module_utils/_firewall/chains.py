@@ -5,12 +5,14 @@
 """What other chains of nftables do to a new connection. Pure: no I/O.
 
 In nftables a connection has to get through every chain of the hook: one that drops wins over all that accept. Only
-what is certain is read from the chains of others. Where a rule is not understood, reading stops.
+what is certain is read from the chains of others. Where a rule is not understood, reading stops. A chain that drops
+what no rule lets in is named then.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from ipaddress import ip_network
 
 from .rules import Rule
@@ -26,6 +28,33 @@ def input_chains(ruleset, own_table):
     :param ruleset: output of ``nft -j list ruleset``.
     :param own_table: family and name of the table that is left out.
     """
+    return tuple((name, read.rules) for name, read in _chains(ruleset, own_table) if read.rules)
+
+
+def unclear_chains(ruleset, own_table):
+    """Return the names of the chains that drop what no rule lets in, and have a rule that is not understood."""
+    return tuple(name for name, read in _chains(ruleset, own_table) if read.is_unclear)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is certain of a chain.
+
+    :param rules: tuple of :class:`Rule`.
+    :param stopped: whether a rule was not understood.
+    :param drops: whether what no rule lets in is dropped.
+    """
+
+    rules: tuple
+    stopped: bool
+    drops: bool
+
+    @property
+    def is_unclear(self):
+        return self.stopped and self.drops
+
+
+def _chains(ruleset, own_table):
     items = json.loads(ruleset)["nftables"]
     rules = [item["rule"] for item in items if "rule" in item]
     found = []
@@ -35,11 +64,17 @@ def input_chains(ruleset, own_table):
             continue
         place = (chain["family"], chain["table"], chain["name"])
         expressions = [rule["expr"] for rule in rules if (rule["family"], rule["table"], rule["chain"]) == place]
-        found.append((f"chain {chain['name']} of table {table}", tuple(_read(expressions, chain))))
-    return tuple((name, read) for name, read in found if read)
+        found.append((f"chain {chain['name']} of table {table}", _read(expressions, chain)))
+    return found
 
 
 def _read(expressions, chain):
+    rules, stop = _certain(expressions, chain)
+    return _Read(tuple(rules), bool(stop), chain.get("policy") == "drop")
+
+
+def _certain(expressions, chain):
+    """Return the list of rules, and whether reading has stopped at one that is not understood."""
     found = []
     for expression in expressions:
         matches = [part["match"] for part in expression if "match" in part]
@@ -49,17 +84,18 @@ def _read(expressions, chain):
             if any(map(_is_no_new_connection, matches)):
                 continue
             if not ports:
-                return found
+                # Whatever is new gets in, or some of it.
+                return found, any(not _is_new(match) for match in matches)
             # It may ask for more, and let in less: then nothing is certain for these ports.
             found += _rules("allow", *ports[0], chain)
         elif keys and keys <= {"drop", "reject"}:
             if not matches:
-                return found + _rules("deny", "any", "any", chain)
+                return found + _rules("deny", "any", "any", chain), False
             if len(matches) == len(ports) == 1:
                 found += _rules("deny", *ports[0], chain)
         elif keys:
-            return found
-    return found + (_rules("deny", "any", "any", chain) if chain.get("policy") == "drop" else [])
+            return found, True
+    return found + (_rules("deny", "any", "any", chain) if chain.get("policy") == "drop" else []), False
 
 
 def _rules(action, protocol, ports, chain):
@@ -76,6 +112,10 @@ def _ports(match):
         return None
     ports = [":".join(map(str, value["range"])) if isinstance(value, dict) else str(value) for value in values]
     return ("any" if payload["protocol"] == "th" else payload["protocol"]), ",".join(ports)
+
+
+def _is_new(match):
+    return isinstance(match["left"], dict) and match["left"].get("ct") == {"key": "state"}
 
 
 def _is_no_new_connection(match):

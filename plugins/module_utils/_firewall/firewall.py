@@ -49,6 +49,11 @@ def firewall(module, runner):
             f"No rule lets ssh in on port {port}{_from(ssh, port)}, so it is opened to everybody as 'ssh'. "
             f"Give a rule for it to narrow that."
         )
+    for name in states[chosen].unclear if enabled and changed else ():
+        module.warn(
+            f"{name}, which is not ours, drops what no rule of it lets in, and this collection does not understand all "
+            f"of its rules. What it drops stays closed: see that it lets in {', '.join(_closed(wanted))}"
+        )
     if changed and not module.check_mode:
         _apply(plans)
         left = plan(wanted, chosen.observe(), ssh, enabled)
@@ -97,6 +102,10 @@ def resolve(name):
     except OSError:
         return []
     return list(dict.fromkeys(str(client_address(address[0])) for *_kind, address in found))
+
+
+def _closed(rules):
+    return list(dict.fromkeys(f"{rule.ports}/{rule.protocol}" for rule in rules if rule.action == "allow"))
 
 
 def _from(ssh, port):

@@ -21,7 +21,7 @@ from ipaddress import ip_network
 from .._core.errors import OpsError
 from .._core.files import link_atomically, read_if_there, write_atomically
 from .._core.runner import SEARCH_PATH
-from .chains import input_chains
+from .chains import input_chains, unclear_chains
 from .rules import OWNER, Rule, State
 
 TABLE = "inet erlmcp_ops"
@@ -100,12 +100,14 @@ class Nftables:
         written = self._read(FILE)
         listed = self.runner.run(["nft", "list", "table", *TABLE.split()])
         loaded = listed.out if listed.ok else ""
+        others = self._ruleset()
         rules = tuple(dict.fromkeys([*parse_rules(loaded), *parse_rules(written)]))
         return State(
             active=loaded == listing(rules) and written == _REPLACE + loaded and self._loads_at_boot(),
             in_use=bool(loaded or written),
             rules=rules,
-            chains=self._chains_of_others(),
+            chains=input_chains(others, TABLE),
+            unclear=unclear_chains(others, TABLE),
             ours=True,
         )
 
@@ -137,9 +139,9 @@ class Nftables:
     def _loads_at_boot(self):
         return self._read(UNIT) == _UNIT and self._read(DROP_IN) == _DROP_IN and os.path.islink(self._path(BOOT_LINK))
 
-    def _chains_of_others(self):
+    def _ruleset(self):
         listed = self.runner.run(["nft", "-j", "list", "ruleset"])
-        return input_chains(listed.out, TABLE) if listed.ok else ()
+        return listed.out if listed.ok else '{"nftables": []}'
 
     def _run(self, argv, stdin=""):
         done = self.runner.run(argv, stdin)

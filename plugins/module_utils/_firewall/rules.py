@@ -90,6 +90,7 @@ class State:
     :param incoming: ``allow``, ``deny`` or ``reject``: what happens where no rule matches.
     :param rules: tuple of :class:`Rule` in the order in which they are tried.
     :param chains: pairs of a name and a tuple of :class:`Rule`: what else a connection has to get through.
+    :param unclear: names of chains that drop what no rule lets in, and have a rule that is not understood.
     :param foreign: one thing that others have set up in it, as text; empty when there is none.
     :param ours: it is nothing but our rules, and goes with them.
     """
@@ -101,6 +102,7 @@ class State:
     ipv6: bool = True
     rules: tuple = ()
     chains: tuple = ()
+    unclear: tuple = ()
     foreign: str = ""
     ours: bool = False
 

@@ -8,7 +8,7 @@ import json
 from ipaddress import ip_network
 
 import pytest
-from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.chains import input_chains
+from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.chains import input_chains, unclear_chains
 from ansible_collections.erlmcp.ops.plugins.module_utils._firewall.rules import Rule
 
 ESTABLISHED = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}
@@ -25,7 +25,7 @@ def port(right, protocol="tcp", op="=="):
     return {"match": {"op": op, "left": {"payload": {"protocol": protocol, "field": "dport"}}, "right": right}}
 
 
-def read(*expressions, policy="drop", family="ip", table="x", **chain):
+def ruleset(*expressions, policy="drop", family="ip", table="x", **chain):
     place = {"family": family, "table": table}
     items = [
         {"metainfo": {"json_schema_version": 1}},
@@ -35,7 +35,11 @@ def read(*expressions, policy="drop", family="ip", table="x", **chain):
         *({"rule": {**place, "chain": "input", "expr": list(expression)}} for expression in expressions),
         {"rule": {**place, "chain": "other", "expr": [DROP]}},
     ]
-    found = input_chains(json.dumps({"nftables": items}), "inet erlmcp_ops")
+    return json.dumps({"nftables": items})
+
+
+def read(*expressions, **chain):
+    found = input_chains(ruleset(*expressions, **chain), "inet erlmcp_ops")
     return [str(rule) for _name, rules in found for rule in rules]
 
 
@@ -70,6 +74,24 @@ def test_ports_that_get_in():
 )
 def test_reading_stops_where_nothing_is_certain(expression):
     assert read(expression) == []
+
+
+@pytest.mark.parametrize(
+    ("expressions", "policy", "is_unclear"),
+    [
+        ([[{"xt": None}, ACCEPT]], "drop", True),
+        ([[ESTABLISHED, ACCEPT], [{"jump": {"target": "other"}}]], "drop", True),
+        ([[SOURCE, ACCEPT]], "drop", True),
+        # What is understood is refused or taken, and what drops nothing is in nobody's way.
+        ([[{"xt": None}, ACCEPT]], "accept", False),
+        ([[port(22), ACCEPT]], "drop", False),
+        ([[ACCEPT]], "drop", False),
+        ([[NEW, ACCEPT]], "drop", False),
+    ],
+)
+def test_a_chain_that_drops_and_is_not_understood_is_named(expressions, policy, is_unclear):
+    found = unclear_chains(ruleset(*expressions, policy=policy), "inet erlmcp_ops")
+    assert found == (("chain input of table ip x",) if is_unclear else ())
 
 
 def test_drops():
