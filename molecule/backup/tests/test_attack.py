@@ -41,6 +41,8 @@ SAID = (
     *("is not healthy", "old state is back", "the drill with", "could not be started", "no restore is there"),
     *("tables cannot be read", "do not hold what its manifest counted", "Erlang ended without an answer"),
     *("could not copy its tables", "was not written", "the node has ended", "it would start without them"),
+    # The restore that it would take back has been refused.
+    "there is none to be taken back",
 )
 
 

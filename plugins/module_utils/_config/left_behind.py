@@ -66,15 +66,30 @@ def _other_directory(before, after, service):
     # The outer one first: what is below it moves with it.
     for setting, old in sorted(_directories(before).items(), key=lambda place: place[1]):
         new = places.get(setting, old)
-        if os.path.realpath(old) != os.path.realpath(new) and _has_files(old):
+        if os.path.realpath(old) != os.path.realpath(new) and _has_files(old, new):
             name = "dir of section mnesia in erlmcp_node_config" if setting == _MNESIA else "erlmcp_data_dir"
             return (
                 f"the node has its data in {old} and would start without it, in {new} ({name})",
                 f"Set {name} back to {old}. Or move the data, on the host: systemctl stop {service} && "
-                f"{shlex.join(['mv', '-T', old, new])}; then run this again. Where it changes for several hosts, do "
+                f"{_moving(old, new)}; then run this again. Where it changes for several hosts, do "
                 "both host by host, with --limit",
             )
     return None
+
+
+def _moving(old, new):
+    """Return the command that moves what is in one directory to another one, which may be below it."""
+    inside = _below(new, old)
+    if not inside:
+        return shlex.join(["mv", "-T", old, new])
+    others = ["find", old, "-mindepth", "1", "-maxdepth", "1", "!", "-name", inside.split(os.sep)[0]]
+    return f"{shlex.join(['mkdir', '-p', new])} && {shlex.join([*others, '-exec', 'mv', '-t', new, '{}', '+'])}"
+
+
+def _below(path, directory):
+    """Return the relative path of what is below a directory, ``None`` of what is not."""
+    relative = os.path.relpath(os.path.realpath(path), os.path.realpath(directory))
+    return None if relative.split(os.sep)[0] in (os.pardir, os.curdir) else relative
 
 
 def _other_name(before, after):
@@ -118,6 +133,10 @@ def _name(found):
     return next((words[-1] for flag, words in found.flags.items() if flag[0] in NAME_FLAGS), None)
 
 
-def _has_files(directory):
-    files = trees.walk(os.path.realpath(directory), lambda name: not os.path.basename(name).startswith(_NO_DATA))
+def _has_files(directory, but):
+    """Whether there are files of the account, besides those where they are looked for from now on."""
+    moved = _below(but, directory)
+    files = trees.walk(
+        os.path.realpath(directory), lambda name: name != moved and not os.path.basename(name).startswith(_NO_DATA)
+    )
     return any(not os.path.basename(name).startswith(_NO_DATA) for name, _status in files)

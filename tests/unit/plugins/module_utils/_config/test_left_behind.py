@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,17 @@ def test_data_that_was_moved_is_not_left_behind(data, tmp_path):
     data.rename(new)
     assert left_behind(files(data), files(new), "erlmcp") is None
     data.symlink_to(new)
+    assert left_behind(files(data), files(new), "erlmcp") is None
+
+
+def test_data_can_move_one_level_down_as_it_is_told(data):
+    """Where the directory itself is mounted it cannot be exchanged, and the data goes below."""
+    new = data / "a new" / "one"
+    _problem, way_out = left_behind(files(data), files(new), "erlmcp")
+    command = way_out.partition("systemctl stop erlmcp && ")[2].partition("; then")[0]
+    subprocess.run(command, shell=True, check=True)
+    assert (new / "mnesia" / "schema.DAT").exists()
+    assert [path.name for path in data.iterdir()] == ["a new"]
     assert left_behind(files(data), files(new), "erlmcp") is None
 
 
