@@ -176,7 +176,7 @@ def test_a_host_that_goes_off_during_a_run_is_named_and_the_next_run_ends_it():
         client.call("put", key="before", value="acknowledged")
         session = client.server["_meta"]["sessionId"]
     before = pids()
-    running = start("erlmcp.ops.roll", HOSTS, request)
+    running = start("erlmcp.ops.roll", HOSTS, {**request, "erlmcp_cluster_wait_seconds": 10})
     assert any("PLAY [Restart the nodes" in line for line in running.stdout)
     power("kill", SECOND)
     try:
