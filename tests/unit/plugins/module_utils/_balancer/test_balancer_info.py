@@ -10,7 +10,12 @@ import hashlib
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.filter.balancer_servers import balancer_servers
-from ansible_collections.erlmcp.ops.plugins.module_utils._balancer.info import compare, parse_servers, stamp_of
+from ansible_collections.erlmcp.ops.plugins.module_utils._balancer.info import (
+    compare,
+    parse_servers,
+    parse_sessions,
+    stamp_of,
+)
 
 # As HAProxy 2.6 says it.
 STATES = """1
@@ -40,6 +45,13 @@ def test_what_haproxy_lists_is_read():
         },
     ]
     assert parse_servers("") == []
+
+
+def test_the_connections_that_haproxy_counts_are_read():
+    said = "Name: HAProxy\nMaxconn: 5000\nHard_maxconn: 5001\nCurrConns: 45\nCumConns: 46\n\n"
+    assert parse_sessions(said) == {"current": 45, "limit": 5000}
+    # It did not answer in time.
+    assert parse_sessions("") is None
 
 
 def wanted(backend, name, host, port):

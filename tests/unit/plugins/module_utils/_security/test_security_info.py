@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the host says, read: procfs, apt, systemd, auditctl, files."""
+"""Module ``security_info``: what the host says, read: procfs, apt, systemd, auditctl, files."""
 
 from __future__ import annotations
 
