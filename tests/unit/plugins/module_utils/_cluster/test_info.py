@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster import info
@@ -231,10 +230,10 @@ def test_when_all_run_and_all_wait_the_oldest_rows_may_win(cluster):
     cluster.kill(FIRST)
     cluster.write(SECOND, 100)
     others = (SECOND, THIRD)
+    cluster.wait(lambda: all(cluster.info(name)["outlived"] == [FIRST] for name in others))
     for name in others:
         cluster.evaluate(name, "mnesia:sync_log()")
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(cluster.kill, others))
+    cluster.kill(*others)
     for name in others:
         cluster.start(name)
     for name in others:
