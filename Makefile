@@ -17,7 +17,7 @@ HOSTS := $(VENV)/bin/python molecule/shared/hosts.py
 # Scenarios side by side. Three at a time take each other's processors: tests took twice as long as two at a time.
 WORKERS ?= 2
 # The longest first: one that is left for the end has a processor idle beside it.
-LONG := tls upgrade cluster partition rolling backup disaster_recovery variants firewall hardening check
+LONG := tls upgrade cluster partition rolling backup disaster_recovery variants firewall site hardening check
 SCENARIOS := $(LONG) $(filter-out $(LONG),$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 
 # Runs a command, and notes how long it took.

@@ -94,8 +94,9 @@ options:
     elements: str
     default: []
   own_addresses:
-    description: Addresses of IPv4 or IPv6 that the host must have, for its services to listen on. Else the set is
-      refused.
+    description: Addresses of IPv4 or IPv6 that the host must have, for epmd to listen on. The host part of the node's
+      name must lead to one of them, or to loopback. Else the set is refused. Without any, epmd listens everywhere or
+      is not used, and that name must only resolve.
     type: list
     elements: str
     default: []

@@ -19,7 +19,7 @@ HOST_PACKAGES = (
 )
 INSTALLABLE_PACKAGES = (
     "ufw logrotate erlang-base erlang-mnesia erlang-ssl erlang-runtime-tools auditd haproxy rsync age firewalld rclone"
-    " restic borgbackup unattended-upgrades"
+    " restic borgbackup unattended-upgrades libpam-tmpdir"
 )
 BUILDER_PACKAGES = (
     "rebar3 erlang-base erlang-dev erlang-mnesia erlang-crypto erlang-ssl erlang-public-key erlang-asn1"

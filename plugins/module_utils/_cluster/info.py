@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
+from contextlib import suppress
 
 from .._core.errors import OpsError
 from .._erlang.node import PASSING, Node
@@ -183,7 +184,11 @@ def _files(store):
     written = {}
     if store.directory and os.path.isdir(store.directory):
         with os.scandir(store.directory) as entries:
-            written = {entry.name: entry.stat().st_mtime for entry in entries if entry.name in names}
+            for entry in entries:
+                # Mnesia removes a log as soon as it is in the table's own file.
+                with suppress(FileNotFoundError):
+                    if entry.name in names:
+                        written[entry.name] = entry.stat().st_mtime
     return {
         "directory": store.directory,
         "files": {name: _iso(written[name]) for name in sorted(written)},

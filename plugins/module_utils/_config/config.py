@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import socket
 from dataclasses import replace
 
 from .._core.errors import OpsError
@@ -20,6 +19,7 @@ from .diff import diffs, lines_diff, mask, secret_forms
 from .erts import release_waits
 from .left_behind import check_keeps_data
 from .live import check_same_protocol, check_whole
+from .own_host import check_own_addresses, check_own_name
 from .plan import plan
 from .spec import TEXTS
 from .store import Store
@@ -44,7 +44,8 @@ def lay_down(module, runner):
     module.no_log_values.difference_update(params[name] for name in TEXTS)
     module.no_log_values.update(forms)
     wanted = wanted_files(params)
-    _check_own(params["own_addresses"])
+    check_own_addresses(params["own_addresses"])
+    check_own_name(node["name"], params["own_addresses"], wanted)
     check_admitted(node["config_dir"], params["readmit"])
     own = _waiting_files(params, node)
     if params["base"] == "release" and own:
@@ -139,23 +140,6 @@ def wanted_files(params):
         "vm.args": params["vm_args"].encode("utf-8"),
         "env.sh": params["env_sh"].encode("utf-8"),
     }
-
-
-def _check_own(addresses):
-    """Refuse addresses that nothing can listen on. epmd would not start, and without it no node does."""
-    for address in addresses:
-        try:
-            family, kind, protocol, _name, place = socket.getaddrinfo(
-                address, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-            )[0]
-            with socket.socket(family, kind, protocol) as listener:
-                listener.bind(place)
-        except OSError as error:
-            raise OpsError(
-                f"epmd could not listen on {address!r} of this host ({error.strerror}): set erlmcp_address to the "
-                f"address of this host that its peers use, or erlmcp_node_epmd_address to one that it has, or to 'any'",
-                kind="config",
-            ) from error
 
 
 def _apply(store, todo, wanted, slots, keep, now):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.erlmcp.ops.plugins.module_utils._cluster import info
@@ -20,6 +21,14 @@ from ansible_collections.erlmcp.ops.tests.unit.plugins.module_utils._cluster.mne
     SECOND,
     THIRD,
 )
+
+
+def test_a_file_that_mnesia_removes_meanwhile_is_passed_over(tmp_path):
+    (tmp_path / "item.DCD").touch()
+    # What is there when the directory is read, and gone when it is looked at.
+    (tmp_path / "item.DCL").symlink_to("gone")
+    store = SimpleNamespace(directory=str(tmp_path), tables={"item": None})
+    assert list(info._files(store)["files"]) == ["item.DCD"]
 
 
 def test_a_whole_cluster(cluster):

@@ -22,7 +22,7 @@ needs_erl = pytest.mark.skipif(shutil.which("erl") is None, reason="Erlang is no
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
-VM_ARGS = "-name erlmcp@h.example\n+P 100000\n"
+VM_ARGS = "-name erlmcp@127.0.0.1\n+P 100000\n"
 
 
 class FakeRunner:
@@ -56,7 +56,7 @@ class Host:
     def config(self, sys_config="[].\n", check=False, **params):
         params = {
             "node": {
-                "name": "erlmcp@h.example",
+                "name": "erlmcp@127.0.0.1",
                 "name_type": "long",
                 "release_name": "erlmcp",
                 "service": "erlmcp",
@@ -130,7 +130,7 @@ def test_a_second_run_changes_nothing_and_starts_no_erlang(host):
 
 
 def test_erlang_runs_as_the_service_account_without_name_and_cookie(host):
-    host.config(vm_args="-name erlmcp@h.example\n-start_epmd false\n-kernel inet_dist_listen_min 9100\n")
+    host.config(vm_args="-name erlmcp@127.0.0.1\n-start_epmd false\n-kernel inet_dist_listen_min 9100\n")
     argv, options = host.runner.starts[0]
     assert options["account"] == USER
     assert options["env"]["HOME"] == str(host.root)
@@ -277,7 +277,7 @@ def test_a_fresh_host_is_predicted_but_not_configured(host, missing):
     if missing == "release":
         (host.root / "opt" / "next").unlink()
     node = {
-        "name": "erlmcp@h.example",
+        "name": "erlmcp@127.0.0.1",
         "name_type": "long",
         "release_name": "erlmcp",
         "service": "erlmcp",
@@ -386,22 +386,22 @@ def test_another_list_of_nodes_and_another_setting_wait_for_the_restart(host):
 
 
 def test_a_run_that_leaves_hosts_out_does_not_add_nodes(host):
-    with pytest.raises(OpsError, match="erlmcp@h.example would learn of b@h while h3 would not"):
-        host.config("[{erlmcp, [{cluster_nodes, ['erlmcp@h.example', 'b@h']}]}].\n", left_out=["h3"])
+    with pytest.raises(OpsError, match="erlmcp@127.0.0.1 would learn of b@h while h3 would not"):
+        host.config("[{erlmcp, [{cluster_nodes, ['erlmcp@127.0.0.1', 'b@h']}]}].\n", left_out=["h3"])
     assert not host.etc.exists()
-    host.config("[{erlmcp, [{cluster_nodes, ['erlmcp@h.example', 'b@h']}]}].\n")
+    host.config("[{erlmcp, [{cluster_nodes, ['erlmcp@127.0.0.1', 'b@h']}]}].\n")
     host.slots.activate()
-    host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['erlmcp@h.example', 'b@h']}]}].\n", left_out=["h3"])
-    host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['erlmcp@h.example']}]}].\n", left_out=["h3"])
+    host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['erlmcp@127.0.0.1', 'b@h']}]}].\n", left_out=["h3"])
+    host.config("[{erlmcp, [{port, 1}, {cluster_nodes, ['erlmcp@127.0.0.1']}]}].\n", left_out=["h3"])
     with pytest.raises(OpsError, match="without --limit"):
-        host.config("[{erlmcp, [{cluster_nodes, [\n  'erlmcp@h.example',\n  c@h]}]}].\n", left_out=["h3", "h4"])
+        host.config("[{erlmcp, [{cluster_nodes, [\n  'erlmcp@127.0.0.1',\n  c@h]}]}].\n", left_out=["h3", "h4"])
 
 
 def test_a_node_that_left_its_cluster_is_refused_until_it_is_admitted_again(host):
     host.etc.mkdir()
     marker = host.etc / "removed.json"
-    marker.write_text('{"node": "erlmcp@h.example", "time": "20260101T000000Z", "survivors": []}')
-    with pytest.raises(OpsError, match=r"erlmcp@h.example has left its cluster .* erlmcp_node_readmit=true"):
+    marker.write_text('{"node": "erlmcp@127.0.0.1", "time": "20260101T000000Z", "survivors": []}')
+    with pytest.raises(OpsError, match=r"erlmcp@127.0.0.1 has left its cluster .* erlmcp_node_readmit=true"):
         host.config()
     assert host.config(readmit=True, check=True)["changed"]
     assert marker.exists()
@@ -554,4 +554,4 @@ def test_erlang_accepts_what_was_merged_and_refuses_what_the_release_has_wrong(r
     assert real_host.config(base="release")["validated"]
     bring(real_host, flags="+P 5\n-heart\n")
     with pytest.raises(OpsError, match=r"vm.args line 4: the emulator refuses \+P 5"):
-        real_host.config(base="release", vm_args="-name erlmcp@h.example\n+Q 4000\n")
+        real_host.config(base="release", vm_args="-name erlmcp@127.0.0.1\n+Q 4000\n")
