@@ -45,7 +45,6 @@ def lay_down(module, runner):
     module.no_log_values.update(forms)
     wanted = wanted_files(params)
     check_own_addresses(params["own_addresses"])
-    check_own_name(node["name"], params["own_addresses"], wanted)
     check_admitted(node["config_dir"], params["readmit"])
     own = _waiting_files(params, node)
     if params["base"] == "release" and own:
@@ -56,6 +55,7 @@ def lay_down(module, runner):
     check_whole(node["name"], current and current.files["sys.config"], wanted["sys.config"], params["left_out"])
     check_same_protocol(node, current and current.files, wanted, runner)
     check_keeps_data(node, observed, wanted)
+    check_own_name(node["name"], params["own_addresses"], wanted)
     todo = plan(wanted, observed)
     # A release that waits may bring another Erlang, which has to accept the old config too.
     validated = (todo.stage or todo.replace or release_waits(node)) and validate(
