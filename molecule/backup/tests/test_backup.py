@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from backuplib import Writers, content, filled_by_old_restores, ops, pid, put
-from testlib import Hosts, health, play, ssh, wait_until, wait_until_healthy
+from testlib import Hosts, health, play, ssh, start, wait_until, wait_until_healthy
 
 PAIR = Hosts(Path(__file__).parents[1], "erlmcp", "pair")
 BARE = Hosts(Path(__file__).parents[1], "erlmcp", "bare")
@@ -406,14 +410,109 @@ def test_a_copy_counts_only_when_it_was_proven_there(tool):
     assert health(FIRST)["status"] == "healthy"
 
 
-def test_an_archive_is_fetched_and_proven_on_the_control_node(tmp_path):
-    ssh(FIRST, "apt-get install -qy rsync", timeout=120)
-    done = one(erlmcp_backup_fetch_dir=str(tmp_path))
+@pytest.fixture(name="alice")
+def _alice(tmp_path):
+    """An inventory beside the others, in which the first host is entered by somebody whom sudo asks for a password."""
+    ssh(
+        FIRST,
+        "useradd -m alice && echo alice:wonderland | chpasswd && echo 'alice ALL=(ALL) ALL' > /etc/sudoers.d/alice"
+        " && install -d -o alice -m 0700 ~alice/.ssh"
+        " && install -o alice -m 0600 /root/.ssh/authorized_keys ~alice/.ssh",
+    )
+    login = {"ansible_user": "alice", "ansible_become": True, "ansible_become_password": "wonderland"}
+    inventory = tmp_path / "alice.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": {"n1.backup.test": login}}}))
+    yield ["-i", str(inventory)]
+    ssh(FIRST, "rm /etc/sudoers.d/alice; userdel -rf alice")
+
+
+def test_archives_are_fetched_with_a_sudo_password_and_proven_on_the_control_node(tmp_path, alice):
+    fetched = tmp_path / "fetched"
+    done = play(
+        "erlmcp.ops.backup",
+        PAIR,
+        {"erlmcp_hosts": "pair", "erlmcp_backup_fetch_dir": str(fetched)},
+        [*alice, "-vvv"],
+    )
     assert done.rc == 0, done.messages
-    name = archives(FIRST)[-1]
-    assert (tmp_path / name).stat().st_size == manifest_size(FIRST, name)
-    assert json.loads((tmp_path / f"{name}.verified.json").read_text())["level"] == "bytes"
+    for address in PAIR.values():
+        name = archives(address)[-1]
+        assert (fetched / name).stat().st_size == manifest_size(address, name)
+        assert json.loads((fetched / f"{name}.verified.json").read_text())["level"] == "bytes"
+        assert [path.stat().st_mode & 0o777 for path in (fetched / name, fetched / f"{name}.json")] == [0o600] * 2
+        # Archives may be unencrypted.
+        assert base64.b64encode((fetched / name).read_bytes()[:60]).decode() not in done.output
 
 
 def manifest_size(address, name):
     return json.loads(ssh(address, f"cat {STORE}/{name}.json").stdout)["archive"]["size"]
+
+
+# A large archive, as far as somebody can tell who does not open it.
+LARGE = "erlmcp-n1.backup.test-20260101T000000Z.tar.zst"
+MAKE_LARGE = f"""
+import hashlib, json, os, sys
+beside = json.load(open(sys.argv[1]))
+content = os.urandom(64 * 1024**2)
+beside["archive"].update(name="{LARGE}", size=len(content), sha256=hashlib.sha256(content).hexdigest())
+beside["manifest"]["id"] = "{LARGE.removesuffix(".tar.zst")}"
+os.makedirs("/var/tmp/large", 0o700)
+open("/var/tmp/large/{LARGE}", "wb").write(content)
+json.dump(beside, open("/var/tmp/large/{LARGE}.json", "w"))
+"""
+
+
+def test_a_fetch_goes_on_where_it_was_cut_off_and_puts_no_two_files_together(tmp_path, alice):
+    source, fetched = f"/var/tmp/large/{LARGE}", tmp_path / "fetched"
+    ops(FIRST, "backup")
+    ssh(FIRST, f"python3 - {STORE}/{archives(FIRST)[-1]}.json", typed=MAKE_LARGE)
+    size = int(ssh(FIRST, f"stat -c %s {source}").stdout)
+    task = {"erlmcp.ops.backup_fetch": {"store_dir": "/var/tmp/large", "dest_dir": str(fetched)}}
+    playbook = tmp_path / "fetch.yml"
+    playbook.write_text(json.dumps([{"hosts": "n1.backup.test", "gather_facts": False, "tasks": [task]}]))
+
+    def come():
+        return sum(path.stat().st_size for path in fetched.glob(f".partial/{LARGE}.*"))
+
+    def begun():
+        process = start(str(playbook), PAIR, options=alice)
+        wait_until(lambda: come() > 0, "nothing comes")
+        return process
+
+    def kill(process):
+        """Its workers too: they are in sessions of their own, and would finish what they are at."""
+        workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+        for number in (process.pid, *map(int, workers.split())):
+            os.kill(number, signal.SIGKILL)
+        process.wait()
+
+    def fetch():
+        done = play(str(playbook), PAIR, options=alice)
+        return done, done.report["plays"][0]["tasks"][0]["hosts"]["n1.backup.test"]
+
+    try:
+        kill(begun())
+        before = come()
+        assert 0 < before < size
+        assert not (fetched / LARGE).exists()
+        done, result = fetch()
+        assert done.rc == 0, done.messages
+        besides = (fetched / f"{LARGE}.json").stat().st_size
+        assert result["fetched_bytes"] == size - before + besides
+        assert hash_here(fetched / LARGE) == ssh(FIRST, f"sha256sum {source}").stdout.split()[0]
+        assert not fetch()[0].changed
+
+        (fetched / LARGE).unlink()
+        process = begun()
+        ssh(FIRST, f"printf other | dd of={source} bs=1 seek={size - 5} conv=notrunc status=none")
+        assert "has changed while it was fetched" in process.communicate(timeout=60)[0]
+        assert come() > 0
+        assert "has come with other bytes" in fetch()[0].messages
+        assert not (fetched / LARGE).exists()
+        assert come() == 0
+    finally:
+        ssh(FIRST, "rm -r /var/tmp/large")
+
+
+def hash_here(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()

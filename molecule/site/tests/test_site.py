@@ -9,6 +9,7 @@ Each test goes on where the one before it ended.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from backuplib import content, put
@@ -81,9 +82,17 @@ def test_an_upgrade_behind_the_balancer_loses_no_row():
     prove(rows)
 
 
-def test_every_host_makes_a_backup_that_is_proven():
-    run("backup")
-    run("verify_backups")
+def test_backups_are_fetched_and_the_newest_is_restored_on_both_nodes(tmp_path):
+    rows = content(ONE)[:2]
+    run("backup", {"erlmcp_backup_fetch_dir": str(tmp_path)})
+    for name in HOSTS:
+        (proof,) = tmp_path.glob(f"erlmcp-{name}-*.verified.json")
+        assert json.loads(proof.read_text())["level"] == "bytes"
+    put(OTHER, 20, prefix="later")
+    assert content(ONE)[:2] != rows
+    # Both get it from one archive, which goes over the control node.
+    run("restore")
+    prove(rows)
 
 
 def test_the_cookie_is_replaced_while_the_nodes_run():

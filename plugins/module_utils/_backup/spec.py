@@ -85,6 +85,20 @@ SPECS = {
         "destination": {"type": "str", "required": True},
         "tool_options": {"type": "list", "elements": "str", "default": []},
     },
+    "backup_fetch": {
+        "store_dir": _STORE["store_dir"],
+        **_ARCHIVE,
+        "dest_dir": {"type": "path", "required": True},
+        "piece": {
+            "type": "dict",
+            "options": {
+                "path": {"type": "path", "required": True},
+                "version": {"type": "str", "required": True},
+                "offset": {"type": "int", "required": True},
+                "size": {"type": "int", "required": True},
+            },
+        },
+    },
     "restore": {
         **NODE_SPEC,
         **HEALTH_SPEC,
